@@ -1,0 +1,1 @@
+//! Bytes of the wire and borrowed views of them.

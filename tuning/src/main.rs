@@ -1,0 +1,2 @@
+//! Measures this machine.
+fn main() {}
