@@ -1,1 +1,30 @@
-//! Bytes of the wire and borrowed views of them.
+//! Bytes of the wire and borrowed views of them (RFC 9147, 4 and 5; RFC 8446, 4).
+//!
+//! A datagram holds [`records`], a handshake record holds [`fragments`] of messages, and a message
+//! that is whole is a [`ClientHello`]. Nothing here copies or allocates. Any bytes give a view or a
+//! reason ([`Malformed`]); secrets and authentication are other rooms' matter.
+
+mod alert;
+mod client_hello;
+mod extensions;
+mod handshake;
+mod malformed;
+mod new_session_ticket;
+mod reader;
+mod record;
+
+pub use alert::AlertDescription;
+pub use client_hello::{ClientHello, KeyShareEntry, PreSharedKeys, PskIdentity, PskModes};
+pub use handshake::{
+    Fragment, Fragments, HANDSHAKE_HEADER_LEN, HandshakeType, dtls_header, fragments, tls_header,
+};
+pub use malformed::Malformed;
+pub use new_session_ticket::{MAX_TICKET_LIFETIME_SECONDS, NewSessionTicket};
+pub use record::{
+    CiphertextRecord, ContentType, LEGACY_RECORD_VERSION, MAX_CIPHERTEXT_LEN, MAX_PLAINTEXT_LEN,
+    PLAINTEXT_HEADER_LEN, PlaintextRecord, Record, Records, UnifiedHeader, plaintext_header,
+    records,
+};
+
+/// DTLS 1.3 in supported_versions.
+pub const DTLS_1_3: u16 = 0xfefc;

@@ -1,0 +1,154 @@
+//! The extensions of a handshake message (RFC 8446, 4.2), and that none comes twice.
+
+use super::malformed::Malformed;
+use super::reader::Reader;
+
+/// The code of an extension (RFC 8446, 4.2).
+pub(crate) mod extension_type {
+    pub(crate) const SERVER_NAME: u16 = 0;
+    pub(crate) const SUPPORTED_GROUPS: u16 = 10;
+    pub(crate) const SIGNATURE_ALGORITHMS: u16 = 13;
+    pub(crate) const ALPN: u16 = 16;
+    pub(crate) const PRE_SHARED_KEY: u16 = 41;
+    pub(crate) const EARLY_DATA: u16 = 42;
+    pub(crate) const SUPPORTED_VERSIONS: u16 = 43;
+    pub(crate) const COOKIE: u16 = 44;
+    pub(crate) const PSK_KEY_EXCHANGE_MODES: u16 = 45;
+    pub(crate) const KEY_SHARE: u16 = 51;
+    pub(crate) const CONNECTION_ID: u16 = 54;
+}
+
+/// Reads the extensions of `block` (without its length) in order, each at most once.
+pub(crate) struct Extensions<'a> {
+    block: &'a [u8],
+    reader: Reader<'a>,
+    seen: Seen,
+}
+
+impl<'a> Extensions<'a> {
+    pub(crate) const fn new(block: &'a [u8]) -> Self {
+        Self {
+            block,
+            reader: Reader::new(block),
+            seen: Seen::NONE,
+        }
+    }
+
+    /// The next extension: its type and its data.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<Option<(u16, &'a [u8])>, Malformed> {
+        if self.reader.is_empty() {
+            return Ok(None);
+        }
+        let extension_type = self.reader.u16()?;
+        let data = self.reader.vec16()?;
+        self.seen.insert(extension_type, self.block)?;
+        Ok(Some((extension_type, data)))
+    }
+
+    /// No extension follows.
+    #[inline]
+    pub(crate) const fn is_at_end(&self) -> bool {
+        self.reader.is_empty()
+    }
+}
+
+/// The types seen so far: a bit for each of the assigned low codes, a short list for the rest.
+/// Who sends more than the list holds pays with one pass over all his extensions, no more.
+struct Seen {
+    low: u64,
+    high: [u16; 8],
+    high_len: usize,
+}
+
+impl Seen {
+    const NONE: Self = Self {
+        low: 0,
+        high: [0; 8],
+        high_len: 0,
+    };
+
+    #[inline]
+    fn insert(&mut self, extension_type: u16, block: &[u8]) -> Result<(), Malformed> {
+        if extension_type < 64 {
+            let bit = 1 << extension_type;
+            if self.low & bit != 0 {
+                return Err(Malformed::DuplicateExtension);
+            }
+            self.low |= bit;
+            return Ok(());
+        }
+        let known = self.high.get(..self.high_len).unwrap_or(&self.high);
+        if known.contains(&extension_type) {
+            return Err(Malformed::DuplicateExtension);
+        }
+        if let Some(free) = self.high.get_mut(self.high_len) {
+            *free = extension_type;
+        } else if self.high_len == self.high.len() {
+            all_differ(block)?;
+        } else {
+            // All of the block has been compared already.
+            return Ok(());
+        }
+        self.high_len += 1;
+        Ok(())
+    }
+}
+
+/// A bit for each of the 65536 types: linear in the bytes received, whatever was sent.
+#[cold]
+fn all_differ(block: &[u8]) -> Result<(), Malformed> {
+    let mut seen = [0_u64; 1 << 10];
+    let mut reader = Reader::new(block);
+    while !reader.is_empty() {
+        let extension_type = usize::from(reader.u16()?);
+        reader.vec16()?;
+        let (word, bit) = (extension_type / 64, 1 << (extension_type % 64));
+        if seen[word] & bit != 0 {
+            return Err(Malformed::DuplicateExtension);
+        }
+        seen[word] |= bit;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn read(types: &[u16]) -> Result<Vec<u16>, Malformed> {
+        let block: Vec<u8> = types
+            .iter()
+            .flat_map(|t| [t.to_be_bytes(), [0, 0]].concat())
+            .collect();
+        let mut extensions = Extensions::new(&block);
+        let mut read = Vec::new();
+        while let Some((extension_type, _)) = extensions.next()? {
+            read.push(extension_type);
+        }
+        Ok(read)
+    }
+
+    proptest! {
+        #[test]
+        fn an_extension_that_comes_twice_is_found(
+            // Few types in 40 places, so that both outcomes are common
+            types in proptest::collection::vec(
+                prop_oneof![0_u16..64, any::<u16>()], 0..40),
+        ) {
+            let all_differ = types.iter().collect::<HashSet<_>>().len() == types.len();
+            let expected = if all_differ { Ok(types.clone()) } else { Err(Malformed::DuplicateExtension) };
+            prop_assert_eq!(read(&types), expected);
+        }
+    }
+
+    #[test]
+    fn a_late_duplicate_among_many_unknown_types_is_found() {
+        let mut types: Vec<u16> = (1000..1100).collect();
+        assert_eq!(read(&types).as_ref(), Ok(&types));
+        types.push(1050);
+        assert_eq!(read(&types), Err(Malformed::DuplicateExtension));
+    }
+}
