@@ -1,6 +1,6 @@
 //! The key schedule of DTLS 1.3 as far as resumption and early data need it.
 //!
-//! From the bottom up: [`Hash`] and [`HmacKey`], which start from chaining values; HKDF with the
+//! From the bottom up: [`Hash`](struct@Hash) and [`HmacKey`], which start from chaining values; HKDF with the
 //! labels of RFC 9147; the [`Transcript`] of a ClientHello; the [`EarlySecret`] and its binders.
 
 mod early;
