@@ -17,6 +17,17 @@ pub enum Error {
         /// How many bytes are needed.
         needed: usize,
     },
+    /// There are as many keys as the configuration allows, and none of them can be retired yet.
+    TooManyKeys,
+    /// This key is here already.
+    DuplicateKey,
+    /// No such lane: the configuration has fewer.
+    NoSuchLane,
+    /// The lane has no serials left under the active key, and no key is there to follow it: call
+    /// `maintain`, or import a key.
+    SerialsExhausted,
+    /// The session has outlived the lifetime that is allowed since its full handshake.
+    SessionExpired,
     /// An input is longer or shorter than the format allows; the text names it.
     Length(&'static str),
 }
@@ -27,6 +38,11 @@ impl fmt::Display for Error {
             Self::RandomUnavailable => f.write_str("the random source gave nothing"),
             Self::Config(what) => write!(f, "configuration: {what}"),
             Self::BufferTooSmall { needed } => write!(f, "the buffer needs {needed} bytes"),
+            Self::TooManyKeys => f.write_str("as many keys as the configuration allows"),
+            Self::DuplicateKey => f.write_str("this key is here already"),
+            Self::NoSuchLane => f.write_str("no such lane"),
+            Self::SerialsExhausted => f.write_str("no serials left, and no key to follow"),
+            Self::SessionExpired => f.write_str("the session has outlived its full handshake"),
             Self::Length(what) => write!(f, "length out of range: {what}"),
         }
     }

@@ -1,0 +1,78 @@
+//! The array of keys that readers see: built whole, then never changed.
+
+use super::ticket_key::{KeyId, TicketKey};
+use crate::sync::Arc;
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyRole {
+    /// Opens tickets of hosts that already seal with it; seals from its activation on.
+    Pending,
+    /// Seals and opens.
+    Active,
+    /// Opens until the last ticket that it sealed has expired.
+    DecryptOnly,
+}
+
+/// A key and its place in the life of keys.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) key: Arc<TicketKey>,
+    pub(crate) role: KeyRole,
+    /// When it became, or is to become, active (ms).
+    pub(crate) activates: u64,
+    /// When it ceased to be active (ms); the end of time before that.
+    pub(crate) deactivated: u64,
+}
+
+/// All keys that open tickets now, found by their id at once.
+pub(crate) struct KeyArray {
+    entries: Vec<Entry>,
+    active: usize,
+    /// Open addressing over ids, which are hashes already; twice as many places as keys, or more.
+    table: Box<[Option<(KeyId, u32)>]>,
+}
+
+impl KeyArray {
+    /// `entries` holds exactly one active key, at `active`.
+    pub(crate) fn new(entries: Vec<Entry>, active: usize) -> Self {
+        debug_assert!(entries[active].role == KeyRole::Active);
+        let size = (entries.len() * 2).next_power_of_two();
+        let mut table = vec![None; size].into_boxed_slice();
+        for (index, entry) in (0..).zip(&entries) {
+            let id = entry.key.id();
+            let mut place = first_place(id, size);
+            while table[place].is_some() {
+                place = (place + 1) % size;
+            }
+            table[place] = Some((id, index));
+        }
+        Self {
+            entries,
+            active,
+            table,
+        }
+    }
+
+    /// The key that seals.
+    pub(crate) fn active(&self) -> &TicketKey {
+        &self.entries[self.active].key
+    }
+
+    pub(crate) fn find(&self, id: KeyId) -> Option<&TicketKey> {
+        let mut place = first_place(id, self.table.len());
+        // Ends, since at least half of the places are empty.
+        while let Some((found, index)) = self.table[place] {
+            if found == id {
+                return Some(&self.entries[index as usize].key);
+            }
+            place = (place + 1) % self.table.len();
+        }
+        None
+    }
+}
+
+/// `size` is a power of two.
+fn first_place(id: KeyId, size: usize) -> usize {
+    id.0 as usize & (size - 1)
+}

@@ -1,0 +1,261 @@
+//! The serials of one lane under one key: which were given out, and which were used.
+
+use crate::sync::{Arc, AtomicU64, AtomicUsize, OnceBox, Ordering, zeroed_words};
+
+/// Serials in the first chunk of bits; each further chunk is as large as all before it.
+#[cfg(not(dtls_session_loom))]
+const FIRST_CHUNK: u64 = 1 << 15;
+#[cfg(dtls_session_loom)]
+const FIRST_CHUNK: u64 = 1;
+
+/// Enough chunks for `SERIALS_MAX`.
+const CHUNKS: usize = (SERIALS_MAX / FIRST_CHUNK).ilog2() as usize + 1;
+
+/// A serial has 32 bits in the nonce and on the wire.
+#[cfg(not(dtls_session_loom))]
+pub(crate) const SERIALS_MAX: u64 = 1 << 32;
+#[cfg(dtls_session_loom)]
+pub(crate) const SERIALS_MAX: u64 = 4;
+
+/// How many bytes of bits may exist at once, over all lanes and keys.
+pub(crate) struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        // Relaxed: a figure for people.
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    fn reserve(&self, bytes: usize) -> bool {
+        // Relaxed: the sum alone counts, no other memory hangs on it.
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before
+            .checked_add(bytes)
+            .is_some_and(|sum| sum <= self.limit);
+        if !fits {
+            self.release(bytes);
+        }
+        fits
+    }
+
+    fn release(&self, bytes: usize) {
+        // Relaxed: as in `reserve`.
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What striking a serial found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bit {
+    /// It was not struck before; it is now.
+    Struck,
+    /// It was struck before.
+    WasStruck,
+    /// Nobody remembers this serial.
+    Unknown,
+}
+
+/// One bit per serial, in chunks that double, so that a lane costs nothing before it issues and
+/// at most twice its tickets after that.
+pub(crate) struct Lane {
+    next: AtomicU64,
+    limit: u64,
+    last_expiry: AtomicU64,
+    chunks: [OnceBox<Box<[AtomicU64]>>; CHUNKS],
+    budget: Arc<Budget>,
+}
+
+impl Lane {
+    pub(crate) fn new(limit: u64, budget: &Arc<Budget>) -> Self {
+        Self {
+            next: AtomicU64::new(0),
+            limit: limit.min(SERIALS_MAX),
+            last_expiry: AtomicU64::new(0),
+            chunks: std::array::from_fn(|_| OnceBox::new()),
+            budget: Arc::clone(budget),
+        }
+    }
+
+    /// The next serial, which nobody gets again, for a ticket that expires at `expiry` (ms).
+    /// `None` when the lane has none left under this key.
+    pub(crate) fn take_serial(&self, expiry: u64) -> Option<u32> {
+        // Relaxed: the read-modify-write alone makes serials unique. 2^64 cannot be reached, so
+        // counting on beyond the limit does no harm.
+        let serial = self.next.fetch_add(1, Ordering::Relaxed);
+        if serial >= self.limit {
+            return None;
+        }
+        // Relaxed: read only after the epoch in which this key could seal has ended, which orders
+        // the two. Compared first, since the exchange costs more than the load.
+        if self.last_expiry.load(Ordering::Relaxed) < expiry {
+            self.last_expiry.fetch_max(expiry, Ordering::Relaxed);
+        }
+        u32::try_from(serial).ok()
+    }
+
+    /// How many serials were given out.
+    pub(crate) fn issued(&self) -> u64 {
+        // Relaxed: a figure for people and for the decision to rotate early.
+        self.next.load(Ordering::Relaxed).min(self.limit)
+    }
+
+    /// How many serials are left.
+    pub(crate) fn left(&self) -> u64 {
+        self.limit - self.issued()
+    }
+
+    /// When the last of the lane's tickets expires (ms). Final once the key no longer seals.
+    pub(crate) fn last_expiry(&self) -> u64 {
+        // Relaxed: see `take_serial`.
+        self.last_expiry.load(Ordering::Relaxed)
+    }
+
+    /// Makes room for the bit of `serial`. `false` when the budget is spent: a ticket with this
+    /// serial can never be struck.
+    pub(crate) fn remember(&self, serial: u32) -> bool {
+        let (chunk, _) = locate(serial);
+        let Some(cell) = self.chunks.get(chunk) else {
+            return false;
+        };
+        if cell.get().is_some() {
+            return true;
+        }
+        let words = chunk_words(chunk);
+        if !self.budget.reserve(words * 8) {
+            return false;
+        }
+        let (_, ours) = cell.set(Box::new(zeroed_words(words)));
+        if !ours {
+            self.budget.release(words * 8);
+        }
+        true
+    }
+
+    /// Strikes the bit of `serial`: of any number of callers, one sees [`Bit::Struck`].
+    pub(crate) fn strike(&self, serial: u32) -> Bit {
+        let Some((word, mask)) = self.bit(serial) else {
+            return Bit::Unknown;
+        };
+        // Relaxed: one word's modifications have one order, so exactly one caller finds the bit
+        // clear; nothing else is published by it.
+        if word.fetch_or(mask, Ordering::Relaxed) & mask == 0 {
+            Bit::Struck
+        } else {
+            Bit::WasStruck
+        }
+    }
+
+    /// The word in which the bit of `serial` lies, and its mask.
+    pub(crate) fn bit(&self, serial: u32) -> Option<(&AtomicU64, u64)> {
+        let (chunk, offset) = locate(serial);
+        let words = self.chunks.get(chunk)?.get()?;
+        Some((
+            words.get(usize::try_from(offset / 64).ok()?)?,
+            1 << (offset % 64),
+        ))
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            if chunk.get().is_some() {
+                self.budget.release(chunk_words(index) * 8);
+            }
+        }
+    }
+}
+
+/// The chunk of a serial and its place within: chunk `n > 0` begins at `FIRST_CHUNK << (n - 1)`.
+fn locate(serial: u32) -> (usize, u64) {
+    let serial = u64::from(serial);
+    let doubled = serial / FIRST_CHUNK;
+    if doubled == 0 {
+        return (0, serial);
+    }
+    let chunk = doubled.ilog2() as usize + 1;
+    (chunk, serial - (FIRST_CHUNK << (chunk - 1)))
+}
+
+fn chunk_words(chunk: usize) -> usize {
+    let serials = FIRST_CHUNK << chunk.saturating_sub(1);
+    usize::try_from(serials.div_ceil(64)).unwrap_or(usize::MAX / 8)
+}
+
+#[cfg(all(test, not(dtls_session_loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn chunks_cover_every_serial_once() {
+        let mut expected = (0, 0);
+        for serial in 0..(FIRST_CHUNK as u32 * 8) {
+            let (chunk, offset) = locate(serial);
+            if (chunk, offset) != expected {
+                assert_eq!((chunk, offset), (expected.0 + 1, 0), "serial {serial}");
+                assert_eq!(expected.1, chunk_words(expected.0) as u64 * 64);
+            }
+            expected = (chunk, offset + 1);
+        }
+        let (chunk, offset) = locate(u32::MAX);
+        assert_eq!(chunk, CHUNKS - 1);
+        assert_eq!(offset, chunk_words(chunk) as u64 * 64 - 1);
+    }
+
+    #[test]
+    fn a_serial_is_struck_once() {
+        let lane = Lane::new(SERIALS_MAX, &Budget::new(1 << 20));
+        let mut oracle = HashSet::new();
+        for serial in (0..200_000).step_by(7).chain((0..200_000).step_by(3)) {
+            assert!(lane.remember(serial));
+            let expected = if oracle.insert(serial) {
+                Bit::Struck
+            } else {
+                Bit::WasStruck
+            };
+            assert_eq!(lane.strike(serial), expected, "serial {serial}");
+        }
+    }
+
+    #[test]
+    fn a_serial_without_memory_is_unknown_and_the_budget_comes_back() {
+        let budget = Budget::new(4096);
+        let lane = Lane::new(SERIALS_MAX, &budget);
+        assert_eq!(lane.strike(0), Bit::Unknown);
+        assert!(lane.remember(0));
+        assert!(
+            !lane.remember(FIRST_CHUNK as u32),
+            "4096 bytes hold one chunk"
+        );
+        assert_eq!(lane.strike(FIRST_CHUNK as u32), Bit::Unknown);
+        assert_eq!(budget.used(), 4096);
+        drop(lane);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn serials_end_at_the_limit() {
+        let lane = Lane::new(3, &Budget::new(0));
+        assert_eq!(
+            (0..5).map(|n| lane.take_serial(n)).collect::<Vec<_>>(),
+            [Some(0), Some(1), Some(2), None, None]
+        );
+        assert_eq!((lane.issued(), lane.left(), lane.last_expiry()), (3, 0, 2));
+    }
+}

@@ -1,0 +1,515 @@
+//! Rotation: which keys exist, who seals, and when a key is forgotten.
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::array::{Entry, KeyArray, KeyRole};
+use super::lane::{Budget, Lane, SERIALS_MAX};
+use super::ticket_key::{Household, Issuer, KEY_SECRET_LEN, KeyId, KeySecret, TicketKey};
+use crate::error::Error;
+use crate::random::SecureRandom;
+use crate::sync::{
+    Arc, AtomicBool, AtomicUsize, EpochCell, EpochReader, Mutex, Ordering, Pinned, lock,
+};
+use crate::time::{UnixMillis, millis};
+
+/// The longest lifetime of a ticket (RFC 8446, 4.6.1).
+pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(604_800);
+
+/// How much longer than its own tickets a host keeps a shared key: other hosts may have sealed
+/// with it until their clock or their maintenance caught up.
+const FLEET_MARGIN_MS: u64 = 300_000;
+
+/// `activates` of a drawn key: at the next rotation, whenever that is.
+const AT_NEXT_ROTATION: u64 = u64::MAX;
+
+/// How ticket keys live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyConfig {
+    /// How many lanes issue tickets, 1 to 256: one per worker.
+    pub lanes: usize,
+    /// How long a key seals before a drawn key follows it. `None`: keys come by
+    /// [`TicketKeyManager::import`] only. Default 1 h.
+    pub rotation_interval: Option<Duration>,
+    /// The longest lifetime of a ticket, at most [`TICKET_LIFETIME_MAX`]. Default 24 h.
+    pub ticket_lifetime: Duration,
+    /// Tickets per lane and key, at most 2^32, the default. Rotation comes early when a lane has
+    /// used seven eighths of them.
+    pub serials_per_lane: u64,
+    /// How many keys may exist at once. A rotation beyond is refused. Default 256.
+    pub max_keys: usize,
+    /// Bytes for the bits of used tickets, over all keys and lanes. Tickets beyond are issued
+    /// without 0-RTT. Default 256 MiB: 2^31 tickets, but at least half of that.
+    pub register_bytes: usize,
+}
+
+impl Default for KeyConfig {
+    fn default() -> Self {
+        Self {
+            lanes: 1,
+            rotation_interval: Some(Duration::from_secs(3600)),
+            ticket_lifetime: Duration::from_secs(86_400),
+            serials_per_lane: SERIALS_MAX,
+            max_keys: 256,
+            register_bytes: 256 << 20,
+        }
+    }
+}
+
+impl KeyConfig {
+    fn check(&self) -> Result<(), Error> {
+        let lifetime = self.ticket_lifetime;
+        if !(1..=256).contains(&self.lanes) {
+            Err(Error::Config("lanes: 1 to 256"))
+        } else if lifetime > TICKET_LIFETIME_MAX || lifetime < Duration::from_secs(1) {
+            Err(Error::Config("ticket_lifetime: 1 to 604800 seconds"))
+        } else if !(1..=SERIALS_MAX).contains(&self.serials_per_lane) {
+            Err(Error::Config("serials_per_lane: 1 to 2^32"))
+        } else if self.max_keys < 3 {
+            Err(Error::Config("max_keys: at least 3"))
+        } else if self.rotation_interval == Some(Duration::ZERO) {
+            Err(Error::Config("rotation_interval: more than zero"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// One key, as people want to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// Its public name.
+    pub id: KeyId,
+    /// What it may do now.
+    pub role: KeyRole,
+    /// Since when it seals, or has sealed.
+    pub activated: UnixMillis,
+    /// Tickets that this process has sealed with it.
+    pub issued: u64,
+    /// Tickets that its fullest lane can still seal.
+    pub seals_left: u64,
+}
+
+/// What [`TicketKeyManager::maintain`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maintenance {
+    /// Another key seals now.
+    pub rotated: bool,
+    /// How many keys were retired.
+    pub retired: usize,
+}
+
+/// Keys that seal and open tickets, and their rotation. Cheap to clone; clones are the same manager.
+///
+/// Readers take a [`KeySnapshot`] and never wait. Changes go through a lock of their own, off the
+/// path of tickets.
+#[derive(Clone)]
+pub struct TicketKeyManager {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: KeyConfig,
+    household: Household,
+    array: Arc<EpochCell<KeyArray>>,
+    /// The entries of the array as it is now.
+    entries: Mutex<Vec<Entry>>,
+    /// A lane of the active key is nearly out of serials.
+    rotate_early: AtomicBool,
+}
+
+impl TicketKeyManager {
+    /// Draws a first key, which seals at once, and the one to follow it.
+    pub fn new(
+        config: KeyConfig,
+        random: &dyn SecureRandom,
+        now: UnixMillis,
+    ) -> Result<Self, Error> {
+        let first = draw_secret(random)?;
+        let manager = Self::with_key(config, &first, random, now)?;
+        manager.maintain(now, random)?;
+        Ok(manager)
+    }
+
+    /// Begins with a given key, which seals at once: the way to open tickets of before a restart,
+    /// and those of other hosts.
+    pub fn with_key(
+        config: KeyConfig,
+        secret: &KeySecret,
+        random: &dyn SecureRandom,
+        now: UnixMillis,
+    ) -> Result<Self, Error> {
+        config.check()?;
+        let mut issuer = [0; 8];
+        random.fill(&mut issuer)?;
+        let household = Household {
+            issuer: Issuer(u64::from_be_bytes(issuer)),
+            lanes: config.lanes,
+            serials_per_lane: config.serials_per_lane,
+            budget: Budget::new(config.register_bytes),
+            waiting: Arc::new(AtomicUsize::new(0)),
+        };
+        let first = Entry {
+            key: TicketKey::new(secret, &household),
+            role: KeyRole::Active,
+            activates: now.0,
+            deactivated: u64::MAX,
+        };
+        let array = KeyArray::new(vec![first.clone()], 0);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                config,
+                household,
+                array: EpochCell::new(array),
+                entries: Mutex::new(vec![first]),
+                rotate_early: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// Takes over a key that other hosts have too. It opens tickets at once and seals from
+    /// `activates` on: choose that late enough for every host to have the key by then.
+    pub fn import(
+        &self,
+        secret: &KeySecret,
+        activates: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<KeyId, Error> {
+        let shared = &self.shared;
+        let mut entries = lock(&shared.entries);
+        let key = TicketKey::new(secret, &shared.household);
+        let id = key.id();
+        if entries.iter().any(|entry| entry.key.id() == id) {
+            return Err(Error::DuplicateKey);
+        }
+        shared.add_pending(&mut entries, key, activates.0.min(AT_NEXT_ROTATION - 1))?;
+        shared.activate_due(&mut entries, now);
+        shared.publish(&entries);
+        Ok(id)
+    }
+
+    /// Lets the next key seal from now on: the pending one that is due first, else a drawn one.
+    /// Returns the id of the key that seals.
+    pub fn rotate(&self, now: UnixMillis, random: &dyn SecureRandom) -> Result<KeyId, Error> {
+        let shared = &self.shared;
+        let mut entries = lock(&shared.entries);
+        shared.retire(&mut entries, now);
+        shared.ensure_pending(&mut entries, random)?;
+        shared.activate_next(&mut entries, now);
+        // The rotation is done. Whether the key to follow can be drawn now is for `maintain`.
+        let drawn = match shared.config.rotation_interval {
+            Some(_) => shared.ensure_pending(&mut entries, random),
+            None => Ok(()),
+        };
+        shared.publish(&entries);
+        drop(entries);
+        shared.array.collect();
+        drawn.map(|()| self.active())
+    }
+
+    /// To be called about once a second: rotates when the interval has passed, when an imported
+    /// key is due or when a lane is nearly out of serials; retires keys whose last ticket has
+    /// expired; overwrites retired keys that no reader holds any more.
+    ///
+    /// On an error everything that could be done was done, and the rest is tried again by the
+    /// next call.
+    pub fn maintain(
+        &self,
+        now: UnixMillis,
+        random: &dyn SecureRandom,
+    ) -> Result<Maintenance, Error> {
+        let shared = &self.shared;
+        let mut entries = lock(&shared.entries);
+        let before = entries.len();
+        let mut rotated = shared.activate_due(&mut entries, now);
+        let retired = shared.retire(&mut entries, now);
+        let mut drawn = Ok(());
+        if let Some(interval) = shared.config.rotation_interval {
+            drawn = shared.ensure_pending(&mut entries, random);
+            if shared.is_due(&mut entries, interval, now) && shared.activate_next(&mut entries, now)
+            {
+                rotated = true;
+                drawn = drawn.and(shared.ensure_pending(&mut entries, random));
+            }
+        }
+        if rotated || retired > 0 || entries.len() != before {
+            shared.publish(&entries);
+        }
+        drop(entries);
+        shared.array.collect();
+        drawn.map(|()| Maintenance { rotated, retired })
+    }
+
+    /// The calling thread's way to read the keys.
+    #[must_use]
+    pub fn reader(&self) -> KeyReader {
+        KeyReader {
+            manager: self.clone(),
+            reader: self.shared.array.reader(),
+        }
+    }
+
+    /// Retired keys that are not overwritten yet, since a reader may still use them.
+    #[must_use]
+    pub fn retired_waiting(&self) -> usize {
+        // Relaxed: a figure for people.
+        self.shared.household.waiting.load(Ordering::Relaxed)
+    }
+
+    /// All keys, in the order in which they came.
+    #[must_use]
+    pub fn status(&self) -> Vec<KeyStatus> {
+        let entries = lock(&self.shared.entries);
+        let status = |entry: &Entry| KeyStatus {
+            id: entry.key.id(),
+            role: entry.role,
+            activated: UnixMillis(entry.activates),
+            issued: entry.key.lanes().map(Lane::issued).sum(),
+            seals_left: entry.key.lanes().map(Lane::left).min().unwrap_or(0),
+        };
+        entries.iter().map(status).collect()
+    }
+
+    /// Bytes in use for the bits of used tickets, and their limit.
+    #[must_use]
+    pub fn register_bytes(&self) -> (usize, usize) {
+        (
+            self.shared.household.budget.used(),
+            self.shared.household.budget.limit(),
+        )
+    }
+
+    /// How keys live here.
+    #[must_use]
+    pub fn config(&self) -> &KeyConfig {
+        &self.shared.config
+    }
+
+    /// The id of the key that seals.
+    #[must_use]
+    pub fn active(&self) -> KeyId {
+        let entries = lock(&self.shared.entries);
+        entries[active_index(&entries)].key.id()
+    }
+
+    /// A lane of `exhausted` has no serial left: lets the pending key take over at once, without
+    /// randomness. `false` if there is none.
+    fn replace_exhausted(&self, exhausted: KeyId, now: UnixMillis) -> bool {
+        let mut entries = lock(&self.shared.entries);
+        if entries[active_index(&entries)].key.id() != exhausted {
+            return true;
+        }
+        let replaced = self.shared.activate_next(&mut entries, now);
+        if replaced {
+            self.shared.publish(&entries);
+        }
+        replaced
+    }
+}
+
+impl Shared {
+    fn add_pending(
+        &self,
+        entries: &mut Vec<Entry>,
+        key: Arc<TicketKey>,
+        activates: u64,
+    ) -> Result<(), Error> {
+        if entries.len() >= self.config.max_keys {
+            return Err(Error::TooManyKeys);
+        }
+        let role = KeyRole::Pending;
+        entries.push(Entry {
+            key,
+            role,
+            activates,
+            deactivated: u64::MAX,
+        });
+        Ok(())
+    }
+
+    fn ensure_pending(
+        &self,
+        entries: &mut Vec<Entry>,
+        random: &dyn SecureRandom,
+    ) -> Result<(), Error> {
+        if next_pending(entries).is_some() {
+            return Ok(());
+        }
+        let key = TicketKey::new(&draw_secret(random)?, &self.household);
+        self.add_pending(entries, key, AT_NEXT_ROTATION)
+    }
+
+    /// Activates imported keys whose time has come. The last of them seals.
+    fn activate_due(&self, entries: &mut [Entry], now: UnixMillis) -> bool {
+        let mut activated = false;
+        while next_pending(entries).is_some_and(|next| entries[next].activates <= now.0) {
+            activated |= self.activate_next(entries, now);
+        }
+        activated
+    }
+
+    /// The pending key that is due first becomes the active one.
+    fn activate_next(&self, entries: &mut [Entry], now: UnixMillis) -> bool {
+        let Some(next) = next_pending(entries) else {
+            return false;
+        };
+        let active = active_index(entries);
+        entries[active].role = KeyRole::DecryptOnly;
+        entries[active].deactivated = now.0;
+        entries[next].role = KeyRole::Active;
+        entries[next].activates = now.0;
+        // Relaxed: a hint; the worst is a rotation too many or one second too late.
+        self.rotate_early.store(false, Ordering::Relaxed);
+        true
+    }
+
+    fn is_due(&self, entries: &mut [Entry], interval: Duration, now: UnixMillis) -> bool {
+        let active = active_index(entries);
+        let activated = &mut entries[active].activates;
+        // A key activated in the future was activated before the clock stepped back: its interval
+        // begins anew, or rotation would stop until the clock has caught up.
+        *activated = (*activated).min(now.0);
+        // Relaxed: a hint, as above.
+        now.0 - *activated >= millis(interval) || self.rotate_early.load(Ordering::Relaxed)
+    }
+
+    /// Takes out the keys that no unexpired ticket needs.
+    fn retire(&self, entries: &mut Vec<Entry>, now: UnixMillis) -> usize {
+        let before = entries.len();
+        entries.retain(|entry| {
+            let needed = self.is_needed(entry, now);
+            if !needed {
+                entry.key.retire();
+            }
+            needed
+        });
+        before - entries.len()
+    }
+
+    fn is_needed(&self, entry: &Entry, now: UnixMillis) -> bool {
+        if entry.role != KeyRole::DecryptOnly {
+            return true;
+        }
+        // Until sealing has certainly ended, a reader of an older array may still seal with it.
+        let Some(last_expiry) = entry.key.last_expiry() else {
+            return true;
+        };
+        let elsewhere = match self.config.rotation_interval {
+            Some(_) => 0,
+            None => entry
+                .deactivated
+                .saturating_add(millis(self.config.ticket_lifetime))
+                .saturating_add(FLEET_MARGIN_MS),
+        };
+        now.0 < last_expiry.max(elsewhere)
+    }
+
+    fn publish(&self, entries: &[Entry]) {
+        let sealed_out: Vec<_> = entries
+            .iter()
+            .filter(|entry| entry.role == KeyRole::DecryptOnly)
+            .filter(|entry| entry.key.last_expiry().is_none())
+            .map(|entry| Arc::clone(&entry.key))
+            .collect();
+        let array = KeyArray::new(entries.to_vec(), active_index(entries));
+        self.array.replace(array, move || {
+            sealed_out.iter().for_each(|key| key.end_sealing())
+        });
+    }
+}
+
+fn draw_secret(random: &dyn SecureRandom) -> Result<KeySecret, Error> {
+    let mut secret = Zeroizing::new([0; KEY_SECRET_LEN]);
+    random.fill(&mut *secret)?;
+    Ok(KeySecret::new(*secret))
+}
+
+/// There is always exactly one.
+fn active_index(entries: &[Entry]) -> usize {
+    entries
+        .iter()
+        .position(|entry| entry.role == KeyRole::Active)
+        .unwrap_or(0)
+}
+
+fn next_pending(entries: &[Entry]) -> Option<usize> {
+    let pending = entries
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| entry.role == KeyRole::Pending);
+    pending
+        .min_by_key(|(_, entry)| entry.activates)
+        .map(|(index, _)| index)
+}
+
+/// One thread's way to read the keys. Not `Send`: make it on the thread that uses it.
+pub struct KeyReader {
+    manager: TicketKeyManager,
+    reader: EpochReader<KeyArray>,
+}
+
+impl KeyReader {
+    /// The keys as they are now. They stay the same, and alive, while the snapshot is held: hold
+    /// one for a batch, not longer, since it keeps retired keys from being overwritten.
+    #[must_use]
+    pub fn snapshot(&self) -> KeySnapshot<'_> {
+        KeySnapshot {
+            array: self.reader.pin(),
+            manager: &self.manager,
+        }
+    }
+}
+
+/// The keys at one moment.
+pub struct KeySnapshot<'r> {
+    array: Pinned<'r, KeyArray>,
+    manager: &'r TicketKeyManager,
+}
+
+impl KeySnapshot<'_> {
+    /// The id of the key that seals.
+    #[must_use]
+    pub fn active_id(&self) -> KeyId {
+        self.active().id()
+    }
+
+    pub(crate) fn active(&self) -> &TicketKey {
+        self.array.active()
+    }
+
+    pub(crate) fn find(&self, id: KeyId) -> Option<&TicketKey> {
+        self.array.find(id)
+    }
+
+    pub(crate) fn ticket_lifetime(&self) -> Duration {
+        self.manager.config().ticket_lifetime
+    }
+
+    /// The next serial of `lane` under the active key, for a ticket that expires at `expiry` (ms).
+    /// Asks for rotation when few are left.
+    pub(crate) fn take_serial(&self, lane: u8, expiry: u64) -> Result<u32, NoSerial> {
+        let serials = self.active().lane(lane).ok_or(NoSerial::NoSuchLane)?;
+        let serial = serials.take_serial(expiry).ok_or(NoSerial::Exhausted)?;
+        if serials.left() < self.manager.config().serials_per_lane / 8 {
+            // Relaxed: a hint for `maintain`.
+            self.manager
+                .shared
+                .rotate_early
+                .store(true, Ordering::Relaxed);
+        }
+        Ok(serial)
+    }
+
+    /// Lets the pending key take over from the active one of this snapshot, whose lane has no
+    /// serial left. After `true`, a new snapshot has serials.
+    pub(crate) fn replace_exhausted(&self, now: UnixMillis) -> bool {
+        self.manager.replace_exhausted(self.active_id(), now)
+    }
+}
+
+/// Why there is no serial.
+pub(crate) enum NoSerial {
+    NoSuchLane,
+    Exhausted,
+}

@@ -1,0 +1,18 @@
+//! Ticket keys: one key, the epoch-swapped array of them, and their rotation.
+
+mod array;
+mod lane;
+mod manager;
+mod ticket_key;
+mod wipe;
+
+pub use array::KeyRole;
+pub use manager::{
+    KeyConfig, KeyReader, KeySnapshot, KeyStatus, Maintenance, TICKET_LIFETIME_MAX,
+    TicketKeyManager,
+};
+pub use ticket_key::{Issuer, KEY_SECRET_LEN, KeyId, KeySecret};
+
+pub(crate) use lane::Bit;
+pub(crate) use manager::NoSerial;
+pub(crate) use ticket_key::{BirthPlace, TicketKey};

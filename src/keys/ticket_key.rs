@@ -1,0 +1,305 @@
+//! One ticket key, everything derived from it, and what is remembered about its tickets.
+
+use std::fmt;
+use std::hash::Hasher;
+
+use crossbeam_utils::CachePadded;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey, quic};
+use siphasher::sip::SipHasher24;
+use zeroize::Zeroizing;
+
+use super::lane::{Budget, Lane};
+use super::wipe::{Wiped, scrubbed};
+use crate::schedule::{HashAlgorithm, HmacKey, hkdf};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, OnceBox, Ordering};
+
+/// Bytes of the secret from which everything of a ticket key is derived.
+pub const KEY_SECRET_LEN: usize = 32;
+
+/// Other issuers whose subkeys a key keeps ready. Further ones are derived for every ticket.
+const FOREIGN_ISSUERS: usize = 64;
+
+/// Places where the subkey of one issuer may lie.
+const FOREIGN_PROBES: usize = 4;
+
+/// The secret of a ticket key. Hosts that share it open each other's tickets.
+#[derive(Clone)]
+pub struct KeySecret(Zeroizing<[u8; KEY_SECRET_LEN]>);
+
+impl KeySecret {
+    /// Takes over a secret of 32 bytes drawn by a cryptographic random source.
+    #[must_use]
+    pub fn new(bytes: [u8; KEY_SECRET_LEN]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+impl fmt::Debug for KeySecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeySecret(..)")
+    }
+}
+
+/// The public name of a ticket key, derived from its secret: the key epoch of a ticket.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyId(pub(crate) u64);
+
+/// 64 random bits drawn when a process started: one process, one issuer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Issuer(pub(crate) u64);
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({:016x})", self.0)
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Issuer({:016x})", self.0)
+    }
+}
+
+/// Who issued a ticket, on which lane, as which serial: unique under its key, and its nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BirthPlace {
+    pub(crate) issuer: Issuer,
+    pub(crate) lane: u8,
+    pub(crate) serial: u32,
+}
+
+/// Masks 8 bits of lane and 32 of serial.
+pub(crate) type Mask = [u8; 5];
+
+pub(crate) struct TicketKey {
+    id: KeyId,
+    issuer: Issuer,
+    masking: Wiped<quic::HeaderProtectionKey>,
+    home: Wiped<LessSafeKey>,
+    derivation: HmacKey,
+    foreign: [OnceBox<ForeignKey>; FOREIGN_ISSUERS],
+    context: Zeroizing<[u8; 16]>,
+    lanes: Box<[CachePadded<Lane>]>,
+    sealing_ended: AtomicBool,
+    /// Last, so that it is dropped when the secrets above are overwritten.
+    departure: Departure,
+}
+
+struct ForeignKey {
+    issuer: Issuer,
+    key: Wiped<LessSafeKey>,
+}
+
+/// What all keys of one manager have in common.
+pub(crate) struct Household {
+    pub(crate) issuer: Issuer,
+    pub(crate) lanes: usize,
+    pub(crate) serials_per_lane: u64,
+    pub(crate) budget: Arc<Budget>,
+    /// Retired keys that are not overwritten yet.
+    pub(crate) waiting: Arc<AtomicUsize>,
+}
+
+impl TicketKey {
+    pub(crate) fn new(secret: &KeySecret, household: &Household) -> Arc<Self> {
+        scrubbed(|| {
+            let derivation = HmacKey::new(
+                HashAlgorithm::Sha256,
+                &*expand::<32>(secret, b"subkeys of issuers"),
+            );
+            Arc::new(Self {
+                id: KeyId(u64::from_be_bytes(*expand::<8>(secret, b"key id"))),
+                issuer: household.issuer,
+                masking: Wiped::new(masking_key(&expand::<32>(secret, b"masks of serials"))),
+                home: Wiped::new(subkey(&derivation, household.issuer)),
+                derivation,
+                foreign: std::array::from_fn(|_| OnceBox::new()),
+                context: expand::<16>(secret, b"contexts"),
+                // Padded: each lane is written by its own core for every ticket that it issues.
+                lanes: (0..household.lanes)
+                    .map(|_| Lane::new(household.serials_per_lane, &household.budget))
+                    .map(CachePadded::new)
+                    .collect(),
+                sealing_ended: AtomicBool::new(false),
+                departure: Departure {
+                    retired: AtomicBool::new(false),
+                    waiting: Arc::clone(&household.waiting),
+                },
+            })
+        })
+    }
+
+    pub(crate) fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The issuer whose tickets this process remembers: itself.
+    pub(crate) fn issuer(&self) -> Issuer {
+        self.issuer
+    }
+
+    pub(crate) fn lane(&self, lane: u8) -> Option<&Lane> {
+        self.lanes.get(usize::from(lane)).map(|lane| &**lane)
+    }
+
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.iter().map(|lane| &**lane)
+    }
+
+    /// The mask that hides a serial, from the first 16 bytes of the ciphertext (RFC 9147, 4.2.3,
+    /// does the same for record numbers).
+    pub(crate) fn mask(&self, sample: &[u8; 16]) -> Mask {
+        // The sample has the length that the algorithm takes, so it cannot fail.
+        self.masking.new_mask(sample).unwrap_or_default()
+    }
+
+    /// 32 bits that nobody can foretell, and that are the same for the same birth place.
+    pub(crate) fn age_add(&self, lane: u8, serial: u32) -> u32 {
+        // A mask for a sample that no ciphertext begins with but by chance of 2^-128, and that
+        // never leaves this process.
+        let mut sample = [0xa9; 16];
+        sample[..8].copy_from_slice(&self.issuer.0.to_be_bytes());
+        sample[8] = lane;
+        sample[12..].copy_from_slice(&serial.to_be_bytes());
+        let [a, b, c, d, _] = self.mask(&sample);
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// A keyed hash of a server name or protocol name, by which a ticket remembers it. Never 0.
+    pub(crate) fn context(&self, name: &[u8]) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(&self.context);
+        hasher.write(name);
+        hasher.finish().max(1)
+    }
+
+    /// Encrypts in place and returns the tag. The caller took `serial` from `lane` of this key.
+    pub(crate) fn seal(&self, lane: u8, serial: u32, plaintext: &mut [u8]) -> Option<[u8; 16]> {
+        let sealed =
+            self.home
+                .seal_in_place_separate_tag(nonce(lane, serial), Aad::empty(), plaintext);
+        sealed.ok()?.as_ref().try_into().ok()
+    }
+
+    /// Decrypts ciphertext and tag in place, if they were sealed at `birth`.
+    pub(crate) fn open<'b>(
+        &self,
+        birth: &BirthPlace,
+        sealed: &'b mut [u8],
+    ) -> Option<&'b mut [u8]> {
+        let nonce = nonce(birth.lane, birth.serial);
+        if birth.issuer == self.issuer {
+            return self.home.open_in_place(nonce, Aad::empty(), sealed).ok();
+        }
+        self.open_foreign(birth.issuer, nonce, sealed)
+    }
+
+    /// The subkey of another issuer is kept only after a ticket authenticated under it, and never
+    /// evicted: forged issuers cost one derivation and leave nothing behind.
+    #[cold]
+    fn open_foreign<'b>(
+        &self,
+        issuer: Issuer,
+        nonce: Nonce,
+        sealed: &'b mut [u8],
+    ) -> Option<&'b mut [u8]> {
+        let home = usize::try_from(issuer.0 % FOREIGN_ISSUERS as u64).unwrap_or(0);
+        let probes = (home..home + FOREIGN_PROBES).map(|n| &self.foreign[n % FOREIGN_ISSUERS]);
+        let mut empty = None;
+        for place in probes {
+            match place.get() {
+                Some(kept) if kept.issuer == issuer => {
+                    return kept.key.open_in_place(nonce, Aad::empty(), sealed).ok();
+                }
+                Some(_) => {}
+                None => {
+                    empty = Some(place);
+                    break;
+                }
+            }
+        }
+        scrubbed(|| {
+            let key = Wiped::new(subkey(&self.derivation, issuer));
+            let opened = key.open_in_place(nonce, Aad::empty(), sealed).ok()?;
+            if let Some(place) = empty {
+                place.set(Box::new(ForeignKey { issuer, key }));
+            }
+            Some(opened)
+        })
+    }
+
+    /// From now on nobody seals with this key: every reader that could has left.
+    pub(crate) fn end_sealing(&self) {
+        // Release: what the sealing workers wrote before they left is seen by whoever sees this.
+        self.sealing_ended.store(true, Ordering::Release);
+    }
+
+    /// When the last ticket that this process sealed with the key expires (ms), once that is final.
+    pub(crate) fn last_expiry(&self) -> Option<u64> {
+        // Acquire: pairs with `end_sealing`.
+        let ended = self.sealing_ended.load(Ordering::Acquire);
+        ended.then(|| self.lanes().map(Lane::last_expiry).max().unwrap_or(0))
+    }
+
+    /// The key has left the array, and waits for its last reader.
+    pub(crate) fn retire(&self) {
+        self.departure.begin();
+    }
+}
+
+/// Counts a retired key as waiting until it is gone.
+struct Departure {
+    retired: AtomicBool,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Departure {
+    fn begin(&self) {
+        // Relaxed, here and in the drop: `retired` is read again when no other thread is left,
+        // and `waiting` is a figure for people.
+        if !self.retired.swap(true, Ordering::Relaxed) {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        if self.retired.load(Ordering::Relaxed) {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The nonce is the birth place; the rest of it, the issuer, is in the subkey.
+fn nonce(lane: u8, serial: u32) -> Nonce {
+    let [a, b, c, d] = serial.to_be_bytes();
+    Nonce::assume_unique_for_key([0, 0, 0, 0, 0, 0, 0, lane, a, b, c, d])
+}
+
+fn subkey(derivation: &HmacKey, issuer: Issuer) -> LessSafeKey {
+    let bytes = derivation.sign(&[&issuer.0.to_be_bytes()]);
+    aead_key(bytes.as_bytes())
+}
+
+#[allow(clippy::expect_used)] // the length is right by construction
+fn aead_key(bytes: &[u8]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).expect("32 bytes"))
+}
+
+#[allow(clippy::expect_used)] // as above
+fn masking_key(bytes: &[u8; 32]) -> quic::HeaderProtectionKey {
+    quic::HeaderProtectionKey::new(&quic::AES_256, bytes).expect("32 bytes")
+}
+
+/// HKDF-Expand of the key's secret, which is uniformly random, for one purpose.
+fn expand<const N: usize>(secret: &KeySecret, purpose: &[u8]) -> Zeroizing<[u8; N]> {
+    let mut info = [0; 64];
+    let prefix = b"dtls-session v1 ";
+    let len = prefix.len() + purpose.len();
+    info[..prefix.len()].copy_from_slice(prefix);
+    info[prefix.len()..len].copy_from_slice(purpose);
+    let mut out = Zeroizing::new([0; N]);
+    let expanded = hkdf::expand(HashAlgorithm::Sha256, &*secret.0, &info[..len], &mut *out);
+    debug_assert!(expanded.is_ok(), "at most one block is asked for");
+    out
+}

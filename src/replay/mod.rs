@@ -1,0 +1,168 @@
+//! Anti-replay (RFC 8446, 8): each flight of early data is accepted at most once.
+
+mod freshness;
+mod recorder;
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+pub use freshness::{Freshness, FreshnessWindow, expected_arrival};
+use recorder::{Recorded, Recorder};
+
+use crate::error::Error;
+use crate::keys::Bit;
+use crate::random::SecureRandom;
+use crate::ticket::OpenedTicket;
+use crate::time::{UnixMillis, millis};
+
+/// How replays of early data are kept out. Under all of them a flight is accepted at most once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReplayProtection {
+    /// A ticket gets 0-RTT once (RFC 8446, 8.1): one bit per ticket, exact.
+    SingleUseTickets,
+    /// A ticket gets 0-RTT once in each window of time, for clients that use tickets again.
+    TimeWindowed,
+    /// Each ClientHello gets 0-RTT once (RFC 8446, 8.2), however often its ticket is used.
+    ClientHelloRecording,
+    /// Nothing is remembered, and so no early data is accepted.
+    Disabled,
+}
+
+/// The answer to a flight that would otherwise be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strike {
+    /// Never seen before, and remembered from now on: accept it.
+    First,
+    /// Seen before: refuse the 0-RTT.
+    Replayed,
+    /// Nobody here can know: issued by another process, or without memory. Refuse the 0-RTT.
+    Unknown,
+    /// There is no room to remember it: refuse the 0-RTT.
+    Full,
+    /// Its slice of time is forgotten: refuse the 0-RTT.
+    OutOfTime,
+    /// Early data is refused altogether.
+    Disabled,
+}
+
+/// The kind and size of a [`ReplayCache`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayConfig {
+    /// Which flights count as the same. Default single use.
+    pub protection: ReplayProtection,
+    /// When flights may arrive.
+    pub freshness: FreshnessWindow,
+    /// The window of [`ReplayProtection::TimeWindowed`]. Default 10 s.
+    pub time_window: Duration,
+    /// Bytes for recorded flights, over all lanes. Default 64 MiB: some 4 million flights in one
+    /// window. Single use needs none: its bits belong to the ticket keys.
+    pub recorder_bytes: usize,
+}
+
+impl Default for ReplayConfig {
+    fn default() -> Self {
+        Self {
+            protection: ReplayProtection::SingleUseTickets,
+            freshness: FreshnessWindow::default(),
+            time_window: Duration::from_secs(10),
+            recorder_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Remembers which 0-RTT flights were accepted. Any thread may ask.
+pub struct ReplayCache {
+    protection: ReplayProtection,
+    recorder: Option<Recorder>,
+}
+
+impl ReplayCache {
+    /// A cache for the tickets of `lanes` lanes.
+    pub fn new(
+        config: &ReplayConfig,
+        lanes: usize,
+        random: &dyn SecureRandom,
+        now: UnixMillis,
+    ) -> Result<Self, Error> {
+        let span = config.freshness.span();
+        let slice = match config.protection {
+            ReplayProtection::SingleUseTickets | ReplayProtection::Disabled => None,
+            // An eighth of the window: little memory stands by for slices on their way out.
+            ReplayProtection::ClientHelloRecording => Some((span / 8).max(1)),
+            ReplayProtection::TimeWindowed => Some(millis(config.time_window).max(1)),
+        };
+        let recorder = match slice {
+            None => None,
+            Some(slice) => {
+                let mut key = Zeroizing::new([0; 16]);
+                random.fill(&mut *key)?;
+                let recorder =
+                    Recorder::new(config.recorder_bytes, lanes.max(1), slice, span, key, now);
+                Some(recorder.ok_or(Error::Config("recorder_bytes: too few for the window"))?)
+            }
+        };
+        Ok(Self {
+            protection: config.protection,
+            recorder,
+        })
+    }
+
+    /// Is this the first time? And if so, never again.
+    ///
+    /// Only for a flight whose binder is valid and that will be accepted if the answer is
+    /// [`Strike::First`]: who asks earlier lets anybody who saw a ticket use it up. `binder` is
+    /// the binder that was verified, and `expected_arrival` the function of that name, for a
+    /// flight that [`FreshnessWindow::check`] called fresh.
+    #[must_use]
+    pub fn check_and_record(
+        &self,
+        ticket: &OpenedTicket<'_, '_>,
+        binder: &[u8],
+        expected_arrival: UnixMillis,
+    ) -> Strike {
+        if self.protection == ReplayProtection::Disabled {
+            return Strike::Disabled;
+        }
+        // What another process accepted, this one cannot know.
+        if !ticket.is_home() {
+            return Strike::Unknown;
+        }
+        let birth = ticket.birth;
+        let Some(recorder) = &self.recorder else {
+            let lane = ticket.key.lane(birth.lane);
+            return match lane.map_or(Bit::Unknown, |lane| lane.strike(birth.serial)) {
+                Bit::Struck => Strike::First,
+                Bit::WasStruck => Strike::Replayed,
+                Bit::Unknown => Strike::Unknown,
+            };
+        };
+        let recorded = if self.protection == ReplayProtection::TimeWindowed {
+            let mut identity = [0; 13];
+            identity[..8].copy_from_slice(&ticket.key_id().0.to_be_bytes());
+            identity[8] = birth.lane;
+            identity[9..].copy_from_slice(&birth.serial.to_be_bytes());
+            recorder.record(birth.lane, expected_arrival, &identity)
+        } else {
+            recorder.record(birth.lane, expected_arrival, binder)
+        };
+        match recorded {
+            Recorded::First => Strike::First,
+            Recorded::Replayed => Strike::Replayed,
+            Recorded::Full => Strike::Full,
+            Recorded::OutOfTime => Strike::OutOfTime,
+        }
+    }
+
+    /// Which flights count as the same.
+    #[must_use]
+    pub fn protection(&self) -> ReplayProtection {
+        self.protection
+    }
+
+    /// Bytes of the table of recorded flights.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.recorder.as_ref().map_or(0, Recorder::bytes)
+    }
+}

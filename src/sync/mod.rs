@@ -1,0 +1,30 @@
+//! Every atomic of the crate comes from here: `std`'s, or `loom`'s while it model-checks the code
+//! that ships (`--cfg dtls_session_loom`).
+
+mod epoch_cell;
+mod once_box;
+mod words;
+
+pub(crate) use epoch_cell::{EpochCell, EpochReader, Pinned};
+pub(crate) use once_box::OnceBox;
+pub(crate) use words::zeroed_words;
+
+#[cfg(not(dtls_session_loom))]
+pub(crate) use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+};
+
+#[cfg(dtls_session_loom)]
+pub(crate) use loom::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+};
+
+/// Locks `mutex`; a panic of an earlier holder does not matter, since every holder leaves the
+/// guarded value whole before anything that could panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> impl std::ops::DerefMut<Target = T> + use<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}

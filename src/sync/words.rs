@@ -1,0 +1,22 @@
+//! Zeroed atomic words, as the system hands them out: untouched pages cost nothing.
+#![allow(unsafe_code)]
+
+use super::AtomicU64;
+
+/// `count` words of zero. A large block comes straight from the system and is backed by memory
+/// only where it is touched, so that growing a bitmap does not stall the worker that grows it.
+#[cfg(not(dtls_session_loom))]
+pub(crate) fn zeroed_words(count: usize) -> Box<[AtomicU64]> {
+    let words: Box<[u64]> = vec![0; count].into_boxed_slice();
+    // SAFETY: `AtomicU64` has the same in-memory representation as `u64` and, on every target
+    // with 64-bit atomics of natural alignment, the same alignment (asserted below).
+    unsafe { Box::from_raw(Box::into_raw(words) as *mut [AtomicU64]) }
+}
+
+#[cfg(not(dtls_session_loom))]
+const _: () = assert!(align_of::<AtomicU64>() == align_of::<u64>());
+
+#[cfg(dtls_session_loom)]
+pub(crate) fn zeroed_words(count: usize) -> Box<[AtomicU64]> {
+    (0..count).map(|_| AtomicU64::new(0)).collect()
+}

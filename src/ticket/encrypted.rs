@@ -1,0 +1,369 @@
+//! A ticket as it travels: key id, issuer, masked lane and serial, ciphertext, tag.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::state::{STATE_MAX, SessionState};
+use crate::error::Error;
+use crate::keys::{BirthPlace, Issuer, KeyId, KeySnapshot, NoSerial, TicketKey};
+use crate::time::UnixMillis;
+
+/// Key id, issuer, masked birth place.
+const HEADER: usize = 8 + 8 + MASKED;
+/// 8 bits of lane, 32 of serial.
+const MASKED: usize = 5;
+const TAG: usize = 16;
+const BLOCK: usize = 16;
+
+/// First byte of an opaque payload; a native one begins with the low byte of its suite.
+const OPAQUE: u8 = 0xff;
+/// Kind, reserved, length, lifetime, issued.
+const OPAQUE_HEAD: usize = 16;
+
+/// The longest payload of an opaque ticket, in bytes.
+pub const OPAQUE_MAX: usize = STATE_MAX - OPAQUE_HEAD;
+
+/// The longest ticket, in bytes.
+pub const TICKET_MAX: usize = HEADER + STATE_MAX + TAG;
+
+/// Where a ticket is opened: its secrets are wiped when the scratch is opened into again or
+/// dropped.
+pub struct Scratch {
+    bytes: [u8; STATE_MAX + TAG],
+    used: usize,
+}
+
+impl Scratch {
+    /// Room for one opened ticket.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            bytes: [0; STATE_MAX + TAG],
+            used: 0,
+        }
+    }
+
+    /// Overwrites what was opened here.
+    pub(crate) fn wipe(&mut self) {
+        // A plain fill and a look at it: `zeroize` goes byte by byte, which costs as much as the
+        // decryption.
+        self.bytes[..self.used].fill(0);
+        std::hint::black_box(&self.bytes);
+        self.used = 0;
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scratch(..)")
+    }
+}
+
+/// A ticket that came from the network: its length is in range, nothing else is known of it.
+#[derive(Clone, Copy)]
+pub struct EncryptedTicket<'a> {
+    header: &'a [u8; HEADER],
+    /// Whole blocks of ciphertext, and the tag.
+    sealed: &'a [u8],
+}
+
+/// Why a ticket was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It has not the form of a ticket of this engine.
+    Malformed,
+    /// No key of this name is here: it was retired, or never known.
+    UnknownKey,
+    /// It does not authenticate under the key that it names.
+    Forged,
+}
+
+/// What a ticket holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// A session in the engine's own form.
+    Session(SessionState<'a>),
+    /// Bytes of a host that has its own form.
+    Opaque {
+        /// The host's bytes.
+        bytes: &'a [u8],
+        /// When the ticket was issued.
+        issued: UnixMillis,
+        /// How long after `issued` the ticket may be used, in seconds.
+        lifetime: u32,
+    },
+}
+
+/// A ticket that authenticated: what it holds, and where it was born.
+pub struct OpenedTicket<'k, 'b> {
+    pub(crate) key: &'k TicketKey,
+    pub(crate) birth: BirthPlace,
+    /// What it holds.
+    pub payload: Payload<'b>,
+}
+
+impl fmt::Debug for OpenedTicket<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenedTicket")
+            .field("key", &self.key_id())
+            .field("birth", &self.birth)
+            .field("payload", &self.payload)
+            .finish()
+    }
+}
+
+impl OpenedTicket<'_, '_> {
+    /// The key that sealed it.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        self.key.id()
+    }
+
+    /// Whether this process issued it, and so remembers whether it was used.
+    #[must_use]
+    pub fn is_home(&self) -> bool {
+        self.birth.issuer == self.key.issuer()
+    }
+
+    /// When it expires.
+    #[must_use]
+    pub fn expires(&self) -> UnixMillis {
+        match self.payload {
+            Payload::Session(state) => state.expires(),
+            Payload::Opaque {
+                issued, lifetime, ..
+            } => issued.saturating_add(Duration::from_secs(lifetime.into())),
+        }
+    }
+}
+
+impl<'a> EncryptedTicket<'a> {
+    /// A view of `bytes`, if they have the form of a ticket.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, OpenError> {
+        let (header, sealed) = bytes.split_first_chunk().ok_or(OpenError::Malformed)?;
+        let well_formed =
+            sealed.len() % BLOCK == 0 && (BLOCK + TAG..=STATE_MAX + TAG).contains(&sealed.len());
+        if well_formed {
+            Ok(Self { header, sealed })
+        } else {
+            Err(OpenError::Malformed)
+        }
+    }
+
+    /// The key that it says has sealed it.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        KeyId(u64_at(self.header, 0))
+    }
+
+    /// The process that it says has issued it.
+    #[must_use]
+    pub fn issuer(&self) -> Issuer {
+        Issuer(u64_at(self.header, 8))
+    }
+
+    /// Authenticates and decrypts the ticket into `scratch`. Says nothing about expiry or use.
+    pub fn open<'k, 'b>(
+        &self,
+        keys: &'k KeySnapshot<'_>,
+        scratch: &'b mut Scratch,
+    ) -> Result<OpenedTicket<'k, 'b>, OpenError> {
+        let key = keys.find(self.key_id()).ok_or(OpenError::UnknownKey)?;
+        let birth = self.birth(key).ok_or(OpenError::Malformed)?;
+        scratch.wipe();
+        let room = scratch
+            .bytes
+            .get_mut(..self.sealed.len())
+            .ok_or(OpenError::Malformed)?;
+        room.copy_from_slice(self.sealed);
+        scratch.used = room.len();
+        let plaintext = key.open(&birth, room).ok_or(OpenError::Forged)?;
+        let payload = decode(plaintext).ok_or(OpenError::Malformed)?;
+        Ok(OpenedTicket {
+            key,
+            birth,
+            payload,
+        })
+    }
+
+    fn birth(&self, key: &TicketKey) -> Option<BirthPlace> {
+        let mask = key.mask(self.sealed.first_chunk()?);
+        let masked: &[u8; MASKED] = self.header.last_chunk()?;
+        let [lane, serial @ ..] = xor(*masked, mask);
+        Some(BirthPlace {
+            issuer: self.issuer(),
+            lane,
+            serial: u32::from_be_bytes(serial),
+        })
+    }
+}
+
+/// A serial that was taken for a ticket. Sealing consumes it, so that its nonce is used once.
+pub(crate) struct Birth<'k> {
+    key: &'k TicketKey,
+    lane: u8,
+    serial: u32,
+}
+
+impl<'k> Birth<'k> {
+    /// Takes the next serial of `lane` under the active key for a ticket that expires at `expiry`.
+    pub(crate) fn new(
+        keys: &'k KeySnapshot<'_>,
+        lane: u8,
+        expiry: UnixMillis,
+    ) -> Result<Self, NoSerial> {
+        let serial = keys.take_serial(lane, expiry.0)?;
+        Ok(Self {
+            key: keys.active(),
+            lane,
+            serial,
+        })
+    }
+
+    /// 32 unforeseeable bits for this ticket.
+    pub(crate) fn age_add(&self) -> u32 {
+        self.key.age_add(self.lane, self.serial)
+    }
+
+    /// See [`TicketKey::context`].
+    pub(crate) fn context(&self, name: Option<&[u8]>) -> u64 {
+        name.map_or(0, |name| self.key.context(name))
+    }
+
+    /// Makes room for the bit that says whether the ticket was used.
+    pub(crate) fn remember(&self) -> bool {
+        self.key
+            .lane(self.lane)
+            .is_some_and(|lane| lane.remember(self.serial))
+    }
+
+    /// Writes the ticket of a session and returns its length.
+    pub(crate) fn seal(self, state: &SessionState<'_>, out: &mut [u8]) -> Result<usize, Error> {
+        let needed = Error::BufferTooSmall { needed: TICKET_MAX };
+        let len = out
+            .get_mut(HEADER..)
+            .and_then(|out| state.encode(out))
+            .ok_or(needed)?;
+        self.seal_written(len, out)
+    }
+
+    fn seal_opaque(
+        self,
+        bytes: &[u8],
+        issued: UnixMillis,
+        lifetime: u32,
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        let written = OPAQUE_HEAD + bytes.len();
+        let len = written.next_multiple_of(BLOCK);
+        let needed = HEADER + len + TAG;
+        let room = out
+            .get_mut(HEADER..HEADER + len)
+            .ok_or(Error::BufferTooSmall { needed })?;
+        room[0] = OPAQUE;
+        room[1] = 0;
+        let length = u16::try_from(bytes.len()).map_err(|_| Error::Length("opaque payload"))?;
+        room[2..4].copy_from_slice(&length.to_be_bytes());
+        room[4..8].copy_from_slice(&lifetime.to_be_bytes());
+        room[8..16].copy_from_slice(&issued.0.to_be_bytes());
+        room[OPAQUE_HEAD..written].copy_from_slice(bytes);
+        room[written..].fill(0);
+        self.seal_written(len, out)
+    }
+
+    /// Encrypts the `len` bytes behind the header's place, and writes header and tag.
+    fn seal_written(self, len: usize, out: &mut [u8]) -> Result<usize, Error> {
+        let needed = HEADER + len + TAG;
+        let out = out
+            .get_mut(..needed)
+            .ok_or(Error::BufferTooSmall { needed })?;
+        let (header, sealed) = out.split_at_mut(HEADER);
+        let (plaintext, tag) = sealed.split_at_mut(len);
+        let sealed_tag = self.key.seal(self.lane, self.serial, plaintext);
+        tag.copy_from_slice(&sealed_tag.ok_or(Error::Length("ticket"))?);
+        let sample = plaintext.first_chunk().ok_or(Error::Length("ticket"))?;
+        let [a, b, c, d] = self.serial.to_be_bytes();
+        header[..8].copy_from_slice(&self.key.id().0.to_be_bytes());
+        header[8..16].copy_from_slice(&self.key.issuer().0.to_be_bytes());
+        header[16..].copy_from_slice(&xor([self.lane, a, b, c, d], self.key.mask(sample)));
+        Ok(needed)
+    }
+}
+
+impl KeySnapshot<'_> {
+    /// Seals `bytes` of a host that has its own session format, and returns the length of the
+    /// ticket in `out`, at most [`TICKET_MAX`].
+    ///
+    /// `lifetime` is in seconds. Whether the ticket can be used once for 0-RTT is told by the
+    /// `bool`: not, when the bytes for remembering used tickets are spent.
+    pub fn seal_opaque(
+        &self,
+        lane: u8,
+        bytes: &[u8],
+        lifetime: u32,
+        now: UnixMillis,
+        out: &mut [u8],
+    ) -> Result<(usize, bool), Error> {
+        if bytes.len() > OPAQUE_MAX {
+            return Err(Error::Length("opaque payload"));
+        }
+        let lifetime_max = self.ticket_lifetime();
+        let lifetime = Duration::from_secs(lifetime.into());
+        if lifetime > lifetime_max {
+            return Err(Error::Config("lifetime of a ticket above ticket_lifetime"));
+        }
+        let birth = Birth::new(self, lane, now.saturating_add(lifetime))?;
+        let remembered = birth.remember();
+        let lifetime = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+        Ok((birth.seal_opaque(bytes, now, lifetime, out)?, remembered))
+    }
+}
+
+impl From<NoSerial> for Error {
+    fn from(why: NoSerial) -> Self {
+        match why {
+            NoSerial::NoSuchLane => Self::NoSuchLane,
+            NoSerial::Exhausted => Self::SerialsExhausted,
+        }
+    }
+}
+
+fn decode(plaintext: &[u8]) -> Option<Payload<'_>> {
+    if plaintext.first() != Some(&OPAQUE) {
+        return SessionState::decode(plaintext).map(Payload::Session);
+    }
+    let (head, rest) = plaintext.split_first_chunk::<OPAQUE_HEAD>()?;
+    let [_, _, l0, l1, a, b, c, d, issued @ ..] = *head;
+    Some(Payload::Opaque {
+        bytes: rest.get(..usize::from(u16::from_be_bytes([l0, l1])))?,
+        issued: UnixMillis(u64::from_be_bytes(issued)),
+        lifetime: u32::from_be_bytes([a, b, c, d]),
+    })
+}
+
+fn u64_at(header: &[u8; HEADER], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&header[at..at + 8]);
+    u64::from_be_bytes(bytes)
+}
+
+fn xor(mut bytes: [u8; MASKED], mask: [u8; MASKED]) -> [u8; MASKED] {
+    bytes
+        .iter_mut()
+        .zip(mask)
+        .for_each(|(byte, mask)| *byte ^= mask);
+    bytes
+}
