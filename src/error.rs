@@ -30,6 +30,8 @@ pub enum Error {
     SessionExpired,
     /// An input is longer or shorter than the format allows; the text names it.
     Length(&'static str),
+    /// A key has protected as much as it may; the next key has to take over.
+    KeyExhausted,
 }
 
 impl fmt::Display for Error {
@@ -44,6 +46,7 @@ impl fmt::Display for Error {
             Self::SerialsExhausted => f.write_str("no serials left, and no key to follow"),
             Self::SessionExpired => f.write_str("the session has outlived its full handshake"),
             Self::Length(what) => write!(f, "length out of range: {what}"),
+            Self::KeyExhausted => f.write_str("the key has protected as much as it may"),
         }
     }
 }

@@ -39,6 +39,15 @@ impl CipherSuite {
         self as u16
     }
 
+    /// Bytes of its AEAD key, and of the key of its record number encryption.
+    #[must_use]
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Aes128GcmSha256 => 16,
+            Self::Aes256GcmSha384 | Self::Chacha20Poly1305Sha256 => 32,
+        }
+    }
+
     /// The hash of this suite.
     #[must_use]
     pub const fn hash(self) -> HashAlgorithm {

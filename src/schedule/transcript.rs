@@ -6,13 +6,7 @@
 
 use super::HashAlgorithm;
 use super::hash::{Digest, Hash};
-
-/// HandshakeType client_hello.
-const CLIENT_HELLO: u8 = 1;
-/// HandshakeType server_hello, which a HelloRetryRequest has too.
-const SERVER_HELLO: u8 = 2;
-/// HandshakeType message_hash (RFC 8446, 4.4.1).
-const MESSAGE_HASH: u8 = 254;
+use crate::wire::{HandshakeType, tls_header};
 
 /// The hash over the handshake messages so far.
 #[derive(Clone)]
@@ -37,14 +31,14 @@ impl Transcript {
         hello_retry_request: &[u8],
     ) -> Self {
         let mut transcript = Self::new(hash);
-        transcript.add(MESSAGE_HASH, client_hello1.as_bytes());
-        transcript.add(SERVER_HELLO, hello_retry_request);
+        transcript.add(HandshakeType::MESSAGE_HASH, client_hello1.as_bytes());
+        transcript.add(HandshakeType::SERVER_HELLO, hello_retry_request);
         transcript
     }
 
     /// Adds the whole message of type `msg_type` with `body`, less than 2^24 bytes.
     #[inline]
-    pub fn add(&mut self, msg_type: u8, body: &[u8]) {
+    pub fn add(&mut self, msg_type: HandshakeType, body: &[u8]) {
         self.add_header(msg_type, body.len());
         self.0.update(body);
     }
@@ -57,9 +51,8 @@ impl Transcript {
     }
 
     #[inline]
-    fn add_header(&mut self, msg_type: u8, len: usize) {
-        let [.., a, b, c] = len.to_be_bytes();
-        self.0.update(&[msg_type, a, b, c]);
+    fn add_header(&mut self, msg_type: HandshakeType, len: usize) {
+        self.0.update(&tls_header(msg_type, len as u32));
     }
 }
 
@@ -80,7 +73,7 @@ impl<'a> ClientHelloHash<'a> {
     #[inline]
     pub fn new(mut transcript: Transcript, body: &'a [u8], truncated_len: usize) -> Option<Self> {
         let (before, binders) = body.split_at_checked(truncated_len)?;
-        transcript.add_header(CLIENT_HELLO, body.len());
+        transcript.add_header(HandshakeType::CLIENT_HELLO, body.len());
         transcript.0.update(before);
         Some(Self {
             truncated: transcript,
