@@ -3,7 +3,9 @@
 use super::DTLS_1_3;
 use super::extensions::{Extensions, extension_type as ext};
 use super::malformed::Malformed;
+use super::pre_shared_key::PreSharedKeys;
 use super::reader::Reader;
+use super::vectors::{codes, each, in_range, items, u16s};
 
 /// A ClientHello, borrowed from the message's body (without the handshake header).
 ///
@@ -48,26 +50,6 @@ pub struct PskModes {
     pub psk_ke: bool,
     /// PSK with (EC)DHE.
     pub psk_dhe_ke: bool,
-}
-
-/// The offered PSKs (RFC 8446, 4.2.11): at least one identity, and a binder for each.
-#[derive(Clone, Copy, Debug)]
-pub struct PreSharedKeys<'a> {
-    /// How many bytes of the ClientHello's body are under the binders: up to the list of binders,
-    /// without its length. A transcript has the 4 bytes of
-    /// [`tls_header`](super::tls_header) before them.
-    pub truncated_len: usize,
-    identities: &'a [u8],
-    binders: &'a [u8],
-}
-
-/// A ticket, as a client offers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PskIdentity<'a> {
-    /// The ticket: 1 byte or more.
-    pub identity: &'a [u8],
-    /// Milliseconds since the client received the ticket, plus `ticket_age_add`, modulo 2^32.
-    pub obfuscated_ticket_age: u32,
 }
 
 /// A key share (RFC 8446, 4.2.8).
@@ -146,7 +128,7 @@ impl<'a> ClientHello<'a> {
 
     /// The client's key shares.
     pub fn key_shares(&self) -> impl Iterator<Item = KeyShareEntry<'a>> + Clone + use<'a> {
-        items(self.key_share, key_share_entry)
+        items(self.key_share, KeyShareEntry::read)
     }
 
     /// All extensions in order: type and data.
@@ -188,14 +170,14 @@ impl<'a> ClientHello<'a> {
                 ext::KEY_SHARE => {
                     has_key_share = true;
                     self.key_share = reader.vec16()?;
-                    each(self.key_share, key_share_entry)?;
+                    each(self.key_share, KeyShareEntry::read)?;
                 }
                 ext::CONNECTION_ID => self.connection_id = Some(reader.vec8()?),
                 ext::PRE_SHARED_KEY => {
                     if !extensions.is_at_end() {
                         return Err(Malformed::PreSharedKeyNotLast);
                     }
-                    self.pre_shared_keys = Some(pre_shared_keys(&mut reader, body_len)?);
+                    self.pre_shared_keys = Some(PreSharedKeys::read(&mut reader, body_len)?);
                 }
                 _ => continue,
             }
@@ -221,51 +203,14 @@ impl<'a> ClientHello<'a> {
     }
 }
 
-impl<'a> PreSharedKeys<'a> {
-    /// The identities, by preference. There may be thousands: look at no more than are worth it.
-    pub fn identities(&self) -> impl Iterator<Item = PskIdentity<'a>> + Clone + use<'a> {
-        items(self.identities, psk_identity)
+impl<'a> KeyShareEntry<'a> {
+    #[inline]
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(Self {
+            group: reader.u16()?,
+            key_exchange: in_range(reader.vec16()?, 1, usize::MAX)?,
+        })
     }
-
-    /// The binders, of 32 to 255 bytes: one for each identity, in the same order.
-    pub fn binders(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
-        items(self.binders, Reader::vec8)
-    }
-}
-
-/// The extension is the last of the body, so the binders' list ends where the body ends.
-fn pre_shared_keys<'a>(
-    reader: &mut Reader<'a>,
-    body_len: usize,
-) -> Result<PreSharedKeys<'a>, Malformed> {
-    let identities = in_range(reader.vec16()?, 7, usize::MAX)?;
-    let truncated_len = body_len - reader.rest().len();
-    let binders = in_range(reader.vec16()?, 33, usize::MAX)?;
-    let binder = |item: &mut Reader<'a>| in_range(item.vec8()?, 32, 255);
-    if each(identities, psk_identity)? != each(binders, binder)? {
-        return Err(Malformed::BinderCount);
-    }
-    Ok(PreSharedKeys {
-        truncated_len,
-        identities,
-        binders,
-    })
-}
-
-#[inline]
-fn psk_identity<'a>(reader: &mut Reader<'a>) -> Result<PskIdentity<'a>, Malformed> {
-    Ok(PskIdentity {
-        identity: in_range(reader.vec16()?, 1, usize::MAX)?,
-        obfuscated_ticket_age: reader.u32()?,
-    })
-}
-
-#[inline]
-fn key_share_entry<'a>(reader: &mut Reader<'a>) -> Result<KeyShareEntry<'a>, Malformed> {
-    Ok(KeyShareEntry {
-        group: reader.u16()?,
-        key_exchange: in_range(reader.vec16()?, 1, usize::MAX)?,
-    })
 }
 
 /// The host_name of a server_name list (RFC 6066, 3). Names of unknown types begin with a 16-bit
@@ -283,50 +228,289 @@ fn host_name(list: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     Ok(host_name)
 }
 
-/// Codes of 2 bytes, at least one.
-#[inline]
-const fn codes(bytes: &[u8]) -> Result<&[u8], Malformed> {
-    if bytes.is_empty() || !bytes.len().is_multiple_of(2) {
-        Err(Malformed::OutOfRange)
-    } else {
-        Ok(bytes)
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::AlertDescription;
+    use proptest::prelude::*;
+
+    fn vec16(content: &[u8]) -> Vec<u8> {
+        [&(content.len() as u16).to_be_bytes(), content].concat()
     }
-}
 
-#[inline]
-const fn in_range(bytes: &[u8], min: usize, max: usize) -> Result<&[u8], Malformed> {
-    if bytes.len() < min || bytes.len() > max {
-        Err(Malformed::OutOfRange)
-    } else {
-        Ok(bytes)
+    fn extension(extension_type: u16, data: &[u8]) -> Vec<u8> {
+        [&extension_type.to_be_bytes()[..], &vec16(data)].concat()
     }
-}
 
-/// Reads items to the end of `bytes`, and counts them.
-#[inline]
-fn each<'a, T>(
-    bytes: &'a [u8],
-    mut item: impl FnMut(&mut Reader<'a>) -> Result<T, Malformed>,
-) -> Result<usize, Malformed> {
-    let mut reader = Reader::new(bytes);
-    let mut count = 0;
-    while !reader.is_empty() {
-        item(&mut reader)?;
-        count += 1;
+    /// The parts of a ClientHello that the tests vary.
+    struct Hello {
+        session_id: Vec<u8>,
+        cookie: Vec<u8>,
+        compression: Vec<u8>,
+        extensions: Vec<Vec<u8>>,
     }
-    Ok(count)
-}
 
-/// The items of bytes that [`each`] has found right.
-fn items<'a, T>(
-    bytes: &'a [u8],
-    item: fn(&mut Reader<'a>) -> Result<T, Malformed>,
-) -> impl Iterator<Item = T> + Clone + use<'a, T> {
-    let mut reader = Reader::new(bytes);
-    std::iter::from_fn(move || item(&mut reader).ok())
-}
+    impl Hello {
+        /// A resumption with all that the engine looks at.
+        fn resumption() -> Self {
+            Self {
+                session_id: vec![],
+                cookie: vec![],
+                compression: vec![0],
+                extensions: vec![
+                    extension(0, &vec16(b"\0\0\x0fgateway.example")),
+                    extension(10, &vec16(&[0, 0x1d])),
+                    extension(13, &vec16(&[4, 3])),
+                    extension(16, &vec16(b"\x04coap\x02h3")),
+                    extension(42, &[]),
+                    extension(43, &[4, 0xfe, 0xfc, 0xfe, 0xfd]),
+                    extension(45, &[1, 1]),
+                    extension(51, &vec16(&[&[0, 0x1d][..], &vec16(&[9; 32])].concat())),
+                    extension(54, b"\x03CID"),
+                    psk(&[b"ticket"], &[32]),
+                ],
+            }
+        }
 
-fn u16s(bytes: &[u8]) -> impl Iterator<Item = u16> + Clone + use<'_> {
-    let (pairs, _) = bytes.as_chunks::<2>();
-    pairs.iter().map(|pair| u16::from_be_bytes(*pair))
+        fn with(mut self, before_last: Vec<u8>) -> Self {
+            self.extensions.insert(0, before_last);
+            self
+        }
+
+        fn without(mut self, extension_type: u16) -> Self {
+            self.extensions
+                .retain(|e| e[..2] != extension_type.to_be_bytes());
+            self
+        }
+
+        fn body(&self) -> Vec<u8> {
+            let mut body = vec![0xfe, 0xfd];
+            body.extend([5; 32]);
+            for vector in [&self.session_id, &self.cookie] {
+                body.push(vector.len() as u8);
+                body.extend(vector);
+            }
+            body.extend([0, 4, 0x13, 0x01, 0x13, 0x02]);
+            body.push(self.compression.len() as u8);
+            body.extend(&self.compression);
+            body.extend(vec16(&self.extensions.concat()));
+            body
+        }
+
+        fn refusal(&self) -> Option<Malformed> {
+            ClientHello::parse(&self.body()).err()
+        }
+    }
+
+    fn psk(identities: &[&[u8]], binder_lens: &[u8]) -> Vec<u8> {
+        let identities: Vec<u8> = identities
+            .iter()
+            .flat_map(|identity| [vec16(identity), vec![1, 2, 3, 4]].concat())
+            .collect();
+        let binders: Vec<u8> = binder_lens
+            .iter()
+            .flat_map(|&len| [vec![len], vec![0xbb; len.into()]].concat())
+            .collect();
+        extension(41, &[vec16(&identities), vec16(&binders)].concat())
+    }
+
+    #[test]
+    fn a_resumption_is_read_to_its_end() {
+        let body = Hello::resumption().body();
+        let hello = ClientHello::parse(&body).unwrap();
+
+        assert_eq!(hello.random, &[5; 32]);
+        assert!(hello.cipher_suites().eq([0x1301, 0x1302]));
+        assert!(hello.offers_dtls13);
+        assert_eq!(hello.server_name, Some(&b"gateway.example"[..]));
+        assert!(hello.alpn().eq([&b"coap"[..], b"h3"]));
+        assert!(hello.supported_groups().eq([0x1d]));
+        assert_eq!(hello.signature_algorithms, Some(&[4, 3][..]));
+        let share = KeyShareEntry {
+            group: 0x1d,
+            key_exchange: &[9; 32],
+        };
+        assert!(hello.key_shares().eq([share]));
+        let modes = PskModes {
+            psk_ke: false,
+            psk_dhe_ke: true,
+        };
+        assert_eq!(hello.psk_modes, Some(modes));
+        assert!(hello.early_data);
+        assert_eq!(hello.cookie, None);
+        assert_eq!(hello.connection_id, Some(&b"CID"[..]));
+        assert_eq!(hello.extensions().count(), 10);
+
+        let offered = hello.pre_shared_keys.unwrap();
+        let identity = crate::wire::PskIdentity {
+            identity: b"ticket",
+            obfuscated_ticket_age: 0x0102_0304,
+        };
+        assert!(offered.identities().eq([identity]));
+        assert!(offered.binders().eq([&[0xbb; 32][..]]));
+        // The list of binders has a length of 2 bytes, the binder one of 1 byte
+        assert_eq!(offered.truncated_len, body.len() - 35);
+    }
+
+    #[test]
+    fn trap_28_pre_shared_key_not_last_is_illegal() {
+        let mut hello = Hello::resumption();
+        hello.extensions.push(extension(65281, &[0]));
+        assert_eq!(hello.refusal(), Some(Malformed::PreSharedKeyNotLast));
+        let alert = Malformed::PreSharedKeyNotLast.alert();
+        assert_eq!(alert, AlertDescription::ILLEGAL_PARAMETER);
+    }
+
+    #[test]
+    fn trap_30_a_legacy_session_id_is_no_fault_and_a_legacy_cookie_is() {
+        let mut hello = Hello::resumption();
+        hello.session_id = vec![1; 32];
+        assert_eq!(hello.refusal(), None);
+        hello.session_id = vec![1; 33];
+        assert_eq!(hello.refusal(), Some(Malformed::OutOfRange));
+
+        let mut hello = Hello::resumption();
+        hello.cookie = vec![1];
+        assert_eq!(hello.refusal(), Some(Malformed::LegacyCookie));
+        assert_eq!(
+            Malformed::LegacyCookie.alert(),
+            AlertDescription::ILLEGAL_PARAMETER
+        );
+
+        // A client of DTLS 1.2 has its cookie there: it is somebody else's, and no error
+        let hello = Hello {
+            cookie: vec![1; 20],
+            ..Hello::resumption().without(43)
+        };
+        let body = hello.body();
+        let hello = ClientHello::parse(&body).unwrap();
+        assert!(!hello.offers_dtls13);
+        assert_eq!(hello.legacy_cookie, [1; 20]);
+    }
+
+    #[test]
+    fn an_extension_that_comes_twice_is_illegal() {
+        for twice in [extension(43, &[2, 0xfe, 0xfc]), psk(&[b"a"], &[32])] {
+            let hello = Hello::resumption().with(twice);
+            assert!(matches!(
+                hello.refusal(),
+                Some(Malformed::DuplicateExtension | Malformed::PreSharedKeyNotLast)
+            ));
+        }
+        let hello = Hello::resumption()
+            .with(extension(0x7a7a, &[]))
+            .with(extension(0x7a7a, &[]));
+        assert_eq!(hello.refusal(), Some(Malformed::DuplicateExtension));
+        let names = extension(0, &vec16(b"\0\0\x01a\0\0\x01b"));
+        let hello = Hello::resumption().without(0).with(names);
+        assert_eq!(hello.refusal(), Some(Malformed::DuplicateServerName));
+    }
+
+    #[test]
+    fn what_must_come_together_is_missed() {
+        let refusal = |left_out| Hello::resumption().without(left_out).refusal();
+        assert_eq!(refusal(45), Some(Malformed::MissingPskModes));
+        assert_eq!(refusal(10), Some(Malformed::MissingKeyShare));
+        assert_eq!(refusal(51), Some(Malformed::MissingKeyShare));
+        assert_eq!(
+            Malformed::MissingKeyShare.alert(),
+            AlertDescription::MISSING_EXTENSION
+        );
+        let mut hello = Hello::resumption();
+        hello.compression = vec![1, 0];
+        assert_eq!(hello.refusal(), Some(Malformed::LegacyCompression));
+    }
+
+    #[test]
+    fn bytes_left_over_are_a_decode_error() {
+        let mut body = Hello::resumption().body();
+        body.push(0);
+        let why = ClientHello::parse(&body).err();
+        assert_eq!(why, Some(Malformed::TrailingBytes));
+        for (extension_type, data) in [
+            (0, &b"\0\x04\0\0\x01a!"[..]),
+            (10, &[0, 2, 0, 0x1d, 0]),
+            (16, &[0, 2, 1, b'a', 0]),
+            (42, &[0]),
+            (43, &[2, 0xfe, 0xfc, 0]),
+            (44, &[0, 1, 7, 0]),
+            (45, &[1, 1, 1]),
+            (51, &[0, 0, 0]),
+            (54, &[0, 0]),
+        ] {
+            let hello = Hello::resumption()
+                .without(extension_type)
+                .with(extension(extension_type, data));
+            assert_eq!(
+                hello.refusal(),
+                Some(Malformed::TrailingBytes),
+                "{extension_type}"
+            );
+        }
+    }
+
+    #[test]
+    fn vectors_that_must_not_be_empty_are_a_decode_error() {
+        for (extension_type, data) in [
+            (0, &[0, 0][..]),
+            (10, &[0, 0]),
+            (10, &[0, 1, 0]),
+            (13, &[0, 0]),
+            (16, &[0, 0]),
+            (16, &[0, 3, 1, b'a', 0]),
+            (43, &[0]),
+            (44, &[0, 0]),
+            (45, &[0]),
+            (51, &[0, 4, 0, 0x1d, 0, 0]),
+        ] {
+            let hello = Hello::resumption()
+                .without(extension_type)
+                .with(extension(extension_type, data));
+            assert_eq!(
+                hello.refusal(),
+                Some(Malformed::OutOfRange),
+                "{extension_type}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_truncated_hello_is_refused(cut in any::<prop::sample::Index>()) {
+            let hello = Hello::resumption().body();
+            // Before TLS 1.3 a hello could end after its compression methods
+            let without_extensions = hello.len() - 2 - Hello::resumption().extensions.concat().len();
+            let len = cut.index(hello.len());
+            prop_assert_eq!(ClientHello::parse(&hello[..len]).is_ok(), len == without_extensions);
+        }
+
+        /// What the iterators yield is what was counted, and lies where it must.
+        #[test]
+        fn any_change_gives_a_view_or_a_reason(
+            changes in proptest::collection::vec(
+                (any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut body = Hello::resumption().body();
+            for (at, to) in changes {
+                let at = at.index(body.len());
+                body[at] = to;
+            }
+            if let Ok(hello) = ClientHello::parse(&body) {
+                prop_assert!(hello.alpn().all(|name| !name.is_empty()));
+                if let Some(offered) = hello.pre_shared_keys {
+                    prop_assert_eq!(offered.identities().count(), offered.binders().count());
+                    let binders: usize = offered.binders().map(|b| b.len() + 1).sum();
+                    prop_assert_eq!(offered.truncated_len + 2 + binders, body.len());
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_hello_or_an_error(
+            body in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let _ = ClientHello::parse(&body);
+        }
+    }
 }

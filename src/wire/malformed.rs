@@ -30,6 +30,8 @@ pub enum Malformed {
     LegacyCompression,
     /// An extension that comes twice (RFC 8446, 4.2).
     DuplicateExtension,
+    /// An extension that does not belong into this message (RFC 8446, 4.2).
+    UnexpectedExtension,
     /// Two names of one type in server_name (RFC 6066, 3).
     DuplicateServerName,
     /// pre_shared_key is not the last extension (RFC 8446, 4.2.11).
@@ -63,6 +65,7 @@ impl Malformed {
             | Self::LegacyCookie
             | Self::LegacyCompression
             | Self::DuplicateExtension
+            | Self::UnexpectedExtension
             | Self::DuplicateServerName
             | Self::PreSharedKeyNotLast
             | Self::BinderCount
@@ -87,6 +90,7 @@ impl fmt::Display for Malformed {
             Self::LegacyCookie => "legacy_cookie is not empty",
             Self::LegacyCompression => "compression methods are not null alone",
             Self::DuplicateExtension => "an extension comes twice",
+            Self::UnexpectedExtension => "an extension of another message",
             Self::DuplicateServerName => "two server names of one type",
             Self::PreSharedKeyNotLast => "pre_shared_key is not last",
             Self::BinderCount => "not one binder for each identity",

@@ -1,8 +1,9 @@
 //! Bytes of the wire and borrowed views of them (RFC 9147, 4 and 5; RFC 8446, 4).
 //!
 //! A datagram holds [`records`], a handshake record holds [`fragments`] of messages, and a message
-//! that is whole is a [`ClientHello`]. Nothing here copies or allocates. Any bytes give a view or a
-//! reason ([`Malformed`]); secrets and authentication are other rooms' matter.
+//! that is whole, or was made whole by a [`Reassembly`], is a [`ClientHello`]. Nothing here copies
+//! or allocates except the reassembly, which takes all its memory when it is built. Any bytes give
+//! a view or a reason ([`Malformed`]); secrets and authentication are other rooms' matter.
 
 mod alert;
 mod client_hello;
@@ -10,21 +11,29 @@ mod extensions;
 mod handshake;
 mod malformed;
 mod new_session_ticket;
+mod partial;
+mod pre_shared_key;
 mod reader;
+mod reassembly;
 mod record;
+mod server_hello;
+mod vectors;
 
 pub use alert::AlertDescription;
-pub use client_hello::{ClientHello, KeyShareEntry, PreSharedKeys, PskIdentity, PskModes};
+pub use client_hello::{ClientHello, KeyShareEntry, PskModes};
 pub use handshake::{
     Fragment, Fragments, HANDSHAKE_HEADER_LEN, HandshakeType, dtls_header, fragments, tls_header,
 };
 pub use malformed::Malformed;
 pub use new_session_ticket::{MAX_TICKET_LIFETIME_SECONDS, NewSessionTicket};
+pub use pre_shared_key::{PreSharedKeys, PskIdentity};
+pub use reassembly::{Outcome, Reassembly, Refusal, SlotId};
 pub use record::{
     CiphertextRecord, ContentType, LEGACY_RECORD_VERSION, MAX_CIPHERTEXT_LEN, MAX_PLAINTEXT_LEN,
     PLAINTEXT_HEADER_LEN, PlaintextRecord, Record, Records, UnifiedHeader, plaintext_header,
     records,
 };
+pub use server_hello::{HelloRetryRequest, ServerHello};
 
 /// DTLS 1.3 in supported_versions.
 pub const DTLS_1_3: u16 = 0xfefc;
