@@ -325,6 +325,11 @@ mod tests {
         assert_eq!(pool.kind(id), None);
         let again = pool.insert(FLOW, &part(&message, 0, 0..41), NOW);
         assert_eq!(again, Outcome::Incomplete);
+
+        // And who kept the old name of the slot does not read another batch's message under it
+        let whole = pool.insert(FLOW, &part(&message, 0, 0..200), NOW);
+        assert!(matches!(whole, Outcome::Complete(new) if new != id));
+        assert_eq!(pool.body(id), b"");
     }
 
     #[test]

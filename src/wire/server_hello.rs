@@ -1,4 +1,4 @@
-//! ServerHello and HelloRetryRequest (RFC 8446, 4.1.3 and 4.1.4; RFC 9147, 5.1 and 5.3).
+//! ServerHello and HelloRetryRequest (RFC 8446, 4.1.3 and 4.1.4; RFC 9147, 5.1 and 5.4).
 
 use super::DTLS_1_3;
 use super::client_hello::KeyShareEntry;
@@ -108,7 +108,7 @@ impl<'a> ServerHello<'a> {
 }
 
 /// A HelloRetryRequest to be written. Its `legacy_session_id_echo` is empty, whatever the client
-/// sent (RFC 9147, 5.3).
+/// sent (RFC 9147, 5).
 #[derive(Clone, Copy, Debug)]
 pub struct HelloRetryRequest<'a> {
     /// The cipher suite that the ServerHello will select too.
