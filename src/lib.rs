@@ -1,18 +1,26 @@
 //! DTLS 1.3 session resumption and 0-RTT for UDP gateways.
 #![deny(unsafe_code)]
-#![allow(dead_code, unused_imports)] // until admission is there
 
+pub mod admission;
 pub mod keys;
 pub mod replay;
 pub mod schedule;
 pub mod ticket;
 pub mod wire;
 
+mod engine;
 mod error;
+mod metrics;
 mod random;
 mod sync;
 mod time;
 
+pub use admission::{Arrival, Datagram, Resumed, Verdict};
+pub use engine::{Admitted, BATCH_MAX, Builder, Engine, Worker};
 pub use error::Error;
+pub use keys::{KeySecret, TicketKeyManager};
+pub use metrics::Metrics;
 pub use random::{RandomUnavailable, SecureRandom};
+pub use replay::{ReplayCache, ReplayProtection};
+pub use ticket::{EncryptedTicket, NewSession, ResumptionSecret, SessionState};
 pub use time::UnixMillis;

@@ -79,6 +79,7 @@ pub(crate) struct TicketKey {
     derivation: HmacKey,
     foreign: [OnceBox<ForeignKey>; FOREIGN_ISSUERS],
     context: Zeroizing<[u8; 16]>,
+    cookies: HmacKey,
     lanes: Box<[CachePadded<Lane>]>,
     sealing_ended: AtomicBool,
     /// Last, so that it is dropped when the secrets above are overwritten.
@@ -115,6 +116,7 @@ impl TicketKey {
                 derivation,
                 foreign: std::array::from_fn(|_| OnceBox::new()),
                 context: expand::<16>(secret, b"contexts"),
+                cookies: HmacKey::new(HashAlgorithm::Sha256, &*expand::<32>(secret, b"cookies")),
                 // Padded: each lane is written by its own core for every ticket that it issues.
                 lanes: (0..household.lanes)
                     .map(|_| Lane::new(household.serials_per_lane, &household.budget))
@@ -170,6 +172,11 @@ impl TicketKey {
         let mut hasher = SipHasher24::new_with_key(&self.context);
         hasher.write(name);
         hasher.finish().max(1)
+    }
+
+    /// The key under which cookies are authenticated.
+    pub(crate) fn cookie_key(&self) -> &HmacKey {
+        &self.cookies
     }
 
     /// Encrypts in place and returns the tag. The caller took `serial` from `lane` of this key.

@@ -43,6 +43,12 @@ impl Transcript {
         self.0.update(body);
     }
 
+    /// Which hash this is.
+    #[must_use]
+    pub const fn hash(&self) -> HashAlgorithm {
+        self.0.algorithm()
+    }
+
     /// The hash of the messages so far.
     #[must_use]
     #[inline]
@@ -59,6 +65,7 @@ impl Transcript {
 /// The two digests of a ClientHello with a `pre_shared_key` extension: truncated before its
 /// binders, which the binders sign, and in full, which the early secrets are derived with. The
 /// second goes on where the first stopped, and is computed only if asked for.
+#[derive(Clone)]
 pub struct ClientHelloHash<'a> {
     truncated: Transcript,
     binders: &'a [u8],

@@ -43,6 +43,11 @@ impl Scratch {
         }
     }
 
+    /// What was opened here last.
+    pub(crate) fn payload(&self) -> Option<Payload<'_>> {
+        decode(self.bytes.get(..self.used.checked_sub(TAG)?)?)
+    }
+
     /// Overwrites what was opened here.
     pub(crate) fn wipe(&mut self) {
         // A plain fill and a look at it: `zeroize` goes byte by byte, which costs as much as the
@@ -181,6 +186,21 @@ impl<'a> EncryptedTicket<'a> {
         keys: &'k KeySnapshot<'_>,
         scratch: &'b mut Scratch,
     ) -> Result<OpenedTicket<'k, 'b>, OpenError> {
+        let (key, birth) = self.open_into(keys, scratch)?;
+        let payload = scratch.payload().ok_or(OpenError::Malformed)?;
+        Ok(OpenedTicket {
+            key,
+            birth,
+            payload,
+        })
+    }
+
+    /// The same; [`Scratch::payload`] has what the ticket holds.
+    pub(crate) fn open_into<'k>(
+        &self,
+        keys: &'k KeySnapshot<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(&'k TicketKey, BirthPlace), OpenError> {
         let key = keys.find(self.key_id()).ok_or(OpenError::UnknownKey)?;
         let birth = self.birth(key).ok_or(OpenError::Malformed)?;
         scratch.wipe();
@@ -190,13 +210,9 @@ impl<'a> EncryptedTicket<'a> {
             .ok_or(OpenError::Malformed)?;
         room.copy_from_slice(self.sealed);
         scratch.used = room.len();
-        let plaintext = key.open(&birth, room).ok_or(OpenError::Forged)?;
-        let payload = decode(plaintext).ok_or(OpenError::Malformed)?;
-        Ok(OpenedTicket {
-            key,
-            birth,
-            payload,
-        })
+        // What fails to authenticate is overwritten by `ring`.
+        key.open(&birth, room).ok_or(OpenError::Forged)?;
+        Ok((key, birth))
     }
 
     fn birth(&self, key: &TicketKey) -> Option<BirthPlace> {

@@ -1,0 +1,123 @@
+//! From datagrams to verdicts.
+
+mod cookie;
+mod pipeline;
+mod retransmission;
+mod verdict;
+
+use std::net::SocketAddr;
+
+pub use verdict::{AbortReason, Discarded, NoEarlyData, NoResumption, Verdict};
+
+pub(crate) use cookie::write as write_hello_retry_request;
+pub(crate) use pipeline::{Birth, Decision, Flow, Judge, Rules, read};
+pub(crate) use retransmission::Retransmissions;
+
+use crate::schedule::{
+    CipherSuite, ClientHelloHash, EarlyDataOpener, EarlySecret, LabelPrefix, Secret, TrafficKeys,
+    Transcript,
+};
+use crate::ticket::SessionState;
+use crate::wire::ClientHello;
+
+/// A datagram, and who it says has sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Its payload.
+    pub bytes: &'a [u8],
+    /// Its source. A spoofed one, perhaps: see [`Arrival::address_verified`].
+    pub peer: SocketAddr,
+}
+
+/// What a client from another address than its ticket's gets.
+///
+/// UDP sources can be spoofed, and an answer to one goes to a third party (RFC 9147, 5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AddressPolicy {
+    /// No 0-RTT: it has to echo a cookie first.
+    #[default]
+    CookieFirst,
+    /// 0-RTT, for clients that roam: the host answers with at most [`Arrival::send_limit`] bytes
+    /// until the handshake is complete.
+    LimitAmplification,
+}
+
+/// A datagram that was looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The datagram.
+    pub datagram: Datagram<'a>,
+    /// The ClientHello that it completes, if it does and if that parses.
+    pub hello: Option<ClientHello<'a>>,
+    /// The body of that ClientHello, from the datagram or put together from several.
+    pub hello_body: &'a [u8],
+    /// The handshake message number of the ClientHello: 0, or 1 behind a HelloRetryRequest.
+    pub message_seq: u16,
+    /// What follows the ClientHello in the datagram: records of early data, perhaps.
+    pub rest: &'a [u8],
+    /// The peer was seen to receive at its address: it echoed a cookie, or its ticket was issued
+    /// there.
+    pub address_verified: bool,
+}
+
+impl Arrival<'_> {
+    /// How many bytes may be sent to the peer for this datagram before its address is verified
+    /// (RFC 9147, 5.1); `None`: no limit, it is.
+    #[must_use]
+    pub fn send_limit(&self) -> Option<usize> {
+        (!self.address_verified).then(|| self.datagram.bytes.len().saturating_mul(3))
+    }
+}
+
+/// A session that is resumed: its binder was verified.
+pub struct Resumed<'a> {
+    /// What the ticket says. Its secrets are borrowed from the worker, for this batch.
+    pub session: SessionState<'a>,
+    /// The suite to select: the session's, or another with its hash.
+    pub suite: CipherSuite,
+    /// The position of the identity to select.
+    pub selected_identity: u16,
+    /// The session's protocol, if the client offers it again. With 0-RTT it is the one to select.
+    pub alpn: Option<&'a [u8]>,
+    hello: ClientHelloHash<'a>,
+    early_traffic: Option<Secret>,
+}
+
+impl<'a> Resumed<'a> {
+    /// The secret with which the key schedule goes on (RFC 8446, 7.1).
+    #[must_use]
+    pub fn early_secret(&self) -> Option<EarlySecret> {
+        EarlySecret::from_bytes(self.suite.hash(), self.session.early_secret)
+    }
+
+    /// The transcript up to and with the ClientHello.
+    #[must_use]
+    pub fn transcript(&self) -> Transcript {
+        self.hello.clone().into_transcript()
+    }
+
+    /// `client_early_traffic_secret`, if the early data is accepted.
+    #[must_use]
+    pub fn client_early_traffic_secret(&self) -> Option<&Secret> {
+        self.early_traffic.as_ref()
+    }
+
+    /// What opens the records of early data, up to the number of bytes that the ticket allows.
+    /// `None` if it was not accepted.
+    #[must_use]
+    pub fn early_data(&self) -> Option<EarlyDataOpener> {
+        let secret = self.early_traffic.as_ref()?;
+        let keys = TrafficKeys::derive(LabelPrefix::Dtls13, self.suite, secret).ok()?;
+        EarlyDataOpener::new(&keys, self.session.max_early_data).ok()
+    }
+}
+
+impl std::fmt::Debug for Resumed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resumed")
+            .field("session", &self.session)
+            .field("suite", &self.suite)
+            .field("early_data", &self.early_traffic.is_some())
+            .finish_non_exhaustive()
+    }
+}

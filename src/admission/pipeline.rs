@@ -1,0 +1,462 @@
+//! The stages of a batch: read, open, verify, decide. Each goes over the whole batch before the
+//! next begins.
+
+use std::time::Duration;
+
+use super::retransmission::Retransmissions;
+use super::verdict::{AbortReason, Discarded, NoEarlyData, NoResumption, Verdict};
+use super::{AddressPolicy, Arrival, Datagram, Resumed, cookie};
+use crate::keys::{BirthPlace, KeySnapshot, TicketKey};
+use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike, expected_arrival};
+use crate::schedule::{
+    CipherSuite, ClientHelloHash, EarlySecret, HmacKey, LabelPrefix, Secret, Transcript,
+};
+use crate::ticket::{
+    EncryptedTicket, OpenError, OpenedTicket, Payload, Scratch, SessionState, mapped,
+};
+use crate::time::UnixMillis;
+use crate::wire::{
+    AlertDescription, ClientHello, ContentType, HandshakeType, Outcome, PskIdentity, Reassembly,
+    Record, Refusal, SlotId, fragments, records,
+};
+
+/// Identities that are tried. Each costs a decryption, and clients offer one or two.
+const IDENTITIES_MAX: usize = 4;
+
+/// A client sends its ClientHello as message 0, and again as message 1.
+const MESSAGE_SEQ_MAX: u16 = 1;
+
+/// What an embedder has set.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) freshness: FreshnessWindow,
+    pub(crate) address_policy: AddressPolicy,
+    pub(crate) groups: Vec<u16>,
+    pub(crate) psk_ke: bool,
+    pub(crate) cookie_lifetime: Duration,
+}
+
+/// One datagram on its way.
+pub(crate) struct Flow<'w> {
+    pub(crate) arrival: Arrival<'w>,
+    /// The transcript before this ClientHello, if it follows a HelloRetryRequest.
+    retried: Option<Transcript>,
+    opened: Option<Opened<'w>>,
+    resumed: Option<Resumed<'w>>,
+    decision: Decision,
+}
+
+/// A verdict, without what it carries.
+#[derive(Clone, Copy)]
+pub(crate) enum Decision {
+    Pending,
+    AcceptEarlyData,
+    Resume(NoEarlyData),
+    FullHandshake(NoResumption),
+    Retransmission,
+    Incomplete,
+    Abort(AlertDescription, AbortReason),
+    Discard(Discarded),
+}
+
+/// A ticket that opened, of a client of which nothing is known yet.
+struct Opened<'w> {
+    session: SessionState<'w>,
+    suite: CipherSuite,
+    selected_identity: u16,
+    alpn: Option<&'w [u8]>,
+    same_alpn: bool,
+    binder: &'w [u8],
+    truncated_len: usize,
+    obfuscated_age: u32,
+}
+
+/// Where the ticket of a flow was born, and the key that remembers it.
+pub(crate) type Birth<'k> = Option<(&'k TicketKey, BirthPlace)>;
+
+impl<'w> Flow<'w> {
+    pub(crate) fn new(datagram: Datagram<'w>) -> Self {
+        Self {
+            arrival: Arrival {
+                datagram,
+                hello: None,
+                hello_body: &[],
+                message_seq: 0,
+                rest: &[],
+                address_verified: false,
+            },
+            retried: None,
+            opened: None,
+            resumed: None,
+            decision: Decision::Pending,
+        }
+    }
+
+    /// A ClientHello was found, and nothing is decided yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(self.decision, Decision::Pending)
+    }
+
+    pub(crate) fn decision(&self) -> Decision {
+        self.decision
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict<'_> {
+        match (self.decision, &self.resumed) {
+            (Decision::AcceptEarlyData, Some(resumed)) => Verdict::AcceptEarlyData(resumed),
+            (Decision::Resume(why_not), Some(resumed)) => Verdict::Resume(resumed, why_not),
+            (Decision::FullHandshake(why), _) => Verdict::FullHandshake(why),
+            (Decision::Retransmission, _) => Verdict::Retransmission,
+            (Decision::Abort(alert, why), _) => Verdict::Abort(alert, why),
+            (Decision::Discard(why), _) => Verdict::Discard(why),
+            (Decision::Incomplete | Decision::Pending, _)
+            | (Decision::AcceptEarlyData | Decision::Resume(_), None) => Verdict::Incomplete,
+        }
+    }
+}
+
+/// Finds the ClientHello in each datagram, or its fragments. Returns the slot of one that was
+/// completed from fragments.
+pub(crate) fn read(
+    flow: &mut Flow<'_>,
+    reassembly: &mut Reassembly,
+    flow_key: impl Fn() -> u64,
+    now: UnixMillis,
+) -> Option<SlotId> {
+    let discard = |why| Decision::Discard(why);
+    flow.decision = discard(Discarded::NotARecord);
+    let mut records = records(flow.arrival.datagram.bytes, 0);
+    let mut first = true;
+    while let Some(record) = records.next() {
+        let fragment = match record {
+            Ok(Record::Plaintext(record)) if record.content_type == ContentType::HANDSHAKE => {
+                record.fragment
+            }
+            _ if !first => return None,
+            Ok(Record::Plaintext(_)) => {
+                flow.decision = discard(Discarded::NotHandshake);
+                return None;
+            }
+            Ok(Record::Ciphertext(_)) => {
+                flow.decision = discard(Discarded::Encrypted);
+                return None;
+            }
+            Err(_) => return None,
+        };
+        first = false;
+        for fragment in fragments(fragment) {
+            let Ok(fragment) = fragment else {
+                flow.decision = discard(Discarded::BadFragment);
+                return None;
+            };
+            if fragment.msg_type != HandshakeType::CLIENT_HELLO
+                || fragment.message_seq > MESSAGE_SEQ_MAX
+            {
+                flow.decision = discard(Discarded::NotClientHello);
+                return None;
+            }
+            flow.arrival.message_seq = fragment.message_seq;
+            if fragment.is_whole() {
+                flow.arrival.hello_body = fragment.body;
+                flow.arrival.rest = records.rest();
+                flow.decision = Decision::Pending;
+                return None;
+            }
+            match reassembly.insert(flow_key(), &fragment, now) {
+                Outcome::Complete(slot) => {
+                    flow.arrival.rest = records.rest();
+                    flow.decision = Decision::Pending;
+                    return Some(slot);
+                }
+                Outcome::Incomplete | Outcome::AlreadyComplete(_) => {
+                    flow.decision = Decision::Incomplete;
+                }
+                Outcome::Refused(why) => {
+                    flow.decision = discard(match why {
+                        Refusal::Full => Discarded::ReassemblyFull,
+                        _ => Discarded::BadFragment,
+                    });
+                    return None;
+                }
+            }
+        }
+    }
+    None
+}
+
+/// What every flow of a batch is judged by.
+pub(crate) struct Judge<'j, 'k> {
+    pub(crate) rules: &'j Rules,
+    pub(crate) keys: &'k KeySnapshot<'k>,
+    pub(crate) replay: &'j ReplayCache,
+    pub(crate) now: UnixMillis,
+}
+
+impl<'k> Judge<'_, 'k> {
+    /// Parses the ClientHello and opens its ticket into `scratch`.
+    pub(crate) fn open<'w>(&self, flow: &mut Flow<'w>, scratch: &'w mut Scratch) -> Birth<'k> {
+        let hello = match ClientHello::parse(flow.arrival.hello_body) {
+            Ok(hello) => flow.arrival.hello.insert(hello),
+            Err(malformed) => {
+                let why = AbortReason::MalformedClientHello;
+                flow.decision = Decision::Abort(malformed.alert(), why);
+                return None;
+            }
+        };
+        if let (Some(cookie), true) = (hello.cookie, hello.offers_dtls13) {
+            let peer = flow.arrival.datagram.peer;
+            let lifetime = self.rules.cookie_lifetime;
+            let Some(transcript) = cookie::verify(self.keys, cookie, lifetime, peer, self.now)
+            else {
+                let (alert, why) = (
+                    AlertDescription::ILLEGAL_PARAMETER,
+                    AbortReason::InvalidCookie,
+                );
+                flow.decision = Decision::Abort(alert, why);
+                return None;
+            };
+            flow.retried = Some(transcript);
+            flow.arrival.address_verified = true;
+        }
+        match self.opened(hello, flow.retried.as_ref(), scratch) {
+            Ok((birth, opened)) => {
+                flow.opened = Some(opened);
+                Some(birth)
+            }
+            Err(why) => {
+                flow.decision = Decision::FullHandshake(why);
+                None
+            }
+        }
+    }
+
+    fn opened<'w>(
+        &self,
+        hello: &ClientHello<'w>,
+        retried: Option<&Transcript>,
+        scratch: &'w mut Scratch,
+    ) -> Result<((&'k TicketKey, BirthPlace), Opened<'w>), NoResumption> {
+        if !hello.offers_dtls13 {
+            return Err(NoResumption::NotDtls13);
+        }
+        let psks = hello
+            .pre_shared_keys
+            .as_ref()
+            .ok_or(NoResumption::NoPreSharedKey)?;
+        let modes = hello.psk_modes.unwrap_or_default();
+        if !modes.psk_dhe_ke && !(modes.psk_ke && self.rules.psk_ke) {
+            return Err(NoResumption::NoPskMode);
+        }
+        let (birth, index, identity) = self.first_opened(psks.identities(), scratch)?;
+        let Some(Payload::Session(session)) = scratch.payload() else {
+            return Err(NoResumption::OpaqueTicket);
+        };
+        if session.expires() <= self.now {
+            return Err(NoResumption::TicketExpired);
+        }
+        let context = |name: &[u8]| birth.0.context(name);
+        if hello.server_name.map_or(0, context) != session.server_name {
+            return Err(NoResumption::OtherServerName);
+        }
+        let hash = session.suite.hash();
+        if retried.is_some_and(|transcript| transcript.hash() != hash) {
+            return Err(NoResumption::NoCommonSuite);
+        }
+        let suite = select_suite(hello, session.suite).ok_or(NoResumption::NoCommonSuite)?;
+        let alpn = match session.alpn {
+            0 => None,
+            alpn => hello.alpn().find(|protocol| context(protocol) == alpn),
+        };
+        let same_alpn = match session.alpn {
+            0 => hello.alpn().next().is_none(),
+            _ => alpn.is_some(),
+        };
+        let opened = Opened {
+            session,
+            suite,
+            selected_identity: index,
+            alpn,
+            same_alpn,
+            binder: psks.binders().nth(index.into()).unwrap_or_default(),
+            truncated_len: psks.truncated_len,
+            obfuscated_age: identity.obfuscated_ticket_age,
+        };
+        Ok((birth, opened))
+    }
+
+    /// The first of the identities that opens. If none does, the reason of the first counts.
+    fn first_opened<'w>(
+        &self,
+        identities: impl Iterator<Item = PskIdentity<'w>>,
+        scratch: &mut Scratch,
+    ) -> Result<((&'k TicketKey, BirthPlace), u16, PskIdentity<'w>), NoResumption> {
+        let mut why = None;
+        for (index, identity) in (0..).zip(identities.take(IDENTITIES_MAX)) {
+            let opened = EncryptedTicket::parse(identity.identity)
+                .and_then(|ticket| ticket.open_into(self.keys, scratch));
+            match opened {
+                Ok(birth) => return Ok((birth, index, identity)),
+                Err(error) => why = why.or(Some(error)),
+            }
+        }
+        Err(match why {
+            Some(OpenError::UnknownKey) => NoResumption::UnknownKey,
+            Some(OpenError::Forged) => NoResumption::ForgedTicket,
+            Some(OpenError::Malformed) | None => NoResumption::MalformedTicket,
+        })
+    }
+
+    /// Verifies the binder: from here on the client is known to have the PSK.
+    pub(crate) fn verify(&self, flow: &mut Flow<'_>) {
+        let Some(opened) = &flow.opened else { return };
+        let hash = opened.session.suite.hash();
+        let before = flow
+            .retried
+            .clone()
+            .unwrap_or_else(|| Transcript::new(hash));
+        let hello = ClientHelloHash::new(before, flow.arrival.hello_body, opened.truncated_len);
+        let binder_key = HmacKey::from_midstates(hash, opened.session.binder_midstates);
+        let (Some(hello), Some(binder_key)) = (hello, binder_key) else {
+            return;
+        };
+        if !binder_key.verify(hello.truncated().as_bytes(), opened.binder) {
+            let (alert, why) = (AlertDescription::DECRYPT_ERROR, AbortReason::BadBinder);
+            flow.decision = Decision::Abort(alert, why);
+            return;
+        }
+        flow.resumed = Some(Resumed {
+            session: opened.session,
+            suite: opened.suite,
+            selected_identity: opened.selected_identity,
+            alpn: opened.alpn,
+            hello,
+            early_traffic: None,
+        });
+    }
+
+    /// Decides on 0-RTT. The strike comes last: it changes what is remembered, so it is for
+    /// flights only that nothing else speaks against.
+    pub(crate) fn decide(
+        &self,
+        flow: &mut Flow<'_>,
+        birth: &Birth<'k>,
+        retransmissions: &mut Retransmissions,
+    ) {
+        let (Some(opened), Some(resumed), Some(birth)) = (&flow.opened, &mut flow.resumed, birth)
+        else {
+            return;
+        };
+        let peer = flow.arrival.datagram.peer;
+        if retransmissions.is_repeated(peer, opened.binder, self.now) {
+            flow.decision = Decision::Retransmission;
+            return;
+        }
+        flow.arrival.address_verified |= opened.session.address == mapped(peer.ip());
+        let refusal = self
+            .refusal(&flow.arrival, opened, flow.retried.is_some())
+            .or_else(|| self.strike(opened, birth));
+        flow.decision = match refusal {
+            Some(why_not) => Decision::Resume(why_not),
+            None => {
+                resumed.early_traffic = early_traffic_secret(resumed);
+                Decision::AcceptEarlyData
+            }
+        };
+    }
+
+    /// What speaks against 0-RTT, but for a replay.
+    fn refusal(
+        &self,
+        arrival: &Arrival<'_>,
+        opened: &Opened<'_>,
+        retried: bool,
+    ) -> Option<NoEarlyData> {
+        let hello = arrival.hello.as_ref()?;
+        let expected = opened.expected_arrival();
+        let freshness = self.rules.freshness.check(expected, self.now);
+        if !hello.early_data {
+            Some(NoEarlyData::NotOffered)
+        } else if retried || arrival.message_seq > 0 {
+            Some(NoEarlyData::HelloRetryRequest)
+        } else if opened.session.max_early_data == 0 {
+            Some(NoEarlyData::NotPermitted)
+        } else if opened.selected_identity != 0 {
+            Some(NoEarlyData::OtherIdentity)
+        } else if opened.suite != opened.session.suite {
+            Some(NoEarlyData::OtherSuite)
+        } else if !opened.same_alpn {
+            Some(NoEarlyData::OtherProtocol)
+        } else if !self.has_key_share(hello) {
+            Some(NoEarlyData::NoKeyShare)
+        } else if freshness == Freshness::Late {
+            Some(NoEarlyData::Late)
+        } else if freshness == Freshness::Early {
+            Some(NoEarlyData::Early)
+        } else if !arrival.address_verified
+            && self.rules.address_policy == AddressPolicy::CookieFirst
+        {
+            Some(NoEarlyData::OtherAddress)
+        } else {
+            None
+        }
+    }
+
+    /// A handshake with 0-RTT cannot ask for another key share first.
+    fn has_key_share(&self, hello: &ClientHello<'_>) -> bool {
+        let psk_ke = self.rules.psk_ke && hello.psk_modes.is_some_and(|modes| modes.psk_ke);
+        psk_ke
+            || hello
+                .key_shares()
+                .any(|share| self.rules.groups.contains(&share.group))
+    }
+
+    fn strike(
+        &self,
+        opened: &Opened<'_>,
+        &(key, birth): &(&'k TicketKey, BirthPlace),
+    ) -> Option<NoEarlyData> {
+        let ticket = OpenedTicket {
+            key,
+            birth,
+            payload: Payload::Session(opened.session),
+        };
+        let strike =
+            self.replay
+                .check_and_record(&ticket, opened.binder, opened.expected_arrival());
+        match strike {
+            Strike::First => None,
+            Strike::Replayed => Some(NoEarlyData::Replayed),
+            Strike::Unknown => Some(NoEarlyData::OtherIssuer),
+            Strike::Full => Some(NoEarlyData::ReplayCacheFull),
+            Strike::OutOfTime => Some(NoEarlyData::OutOfTime),
+            Strike::Disabled => Some(NoEarlyData::Disabled),
+        }
+    }
+}
+
+impl Opened<'_> {
+    fn expected_arrival(&self) -> UnixMillis {
+        expected_arrival(
+            self.session.issued,
+            self.session.age_add,
+            self.obfuscated_age,
+        )
+    }
+}
+
+/// The session's suite if the client offers it, else the first with the same hash.
+fn select_suite(hello: &ClientHello<'_>, session: CipherSuite) -> Option<CipherSuite> {
+    let mut usable = hello
+        .cipher_suites()
+        .filter_map(CipherSuite::from_code)
+        .filter(|suite| suite.hash() == session.hash());
+    let first = usable.next()?;
+    let offered = first == session || usable.any(|suite| suite == session);
+    Some(if offered { session } else { first })
+}
+
+fn early_traffic_secret(resumed: &Resumed<'_>) -> Option<Secret> {
+    let early_secret: EarlySecret = resumed.early_secret()?;
+    let transcript = resumed.hello.clone().full();
+    Some(early_secret.client_early_traffic_secret(LabelPrefix::Dtls13, &transcript))
+}
