@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod admission;
+pub mod client;
 pub mod keys;
 pub mod replay;
 pub mod schedule;

@@ -35,5 +35,8 @@ pub use record::{
 };
 pub use server_hello::{HelloRetryRequest, ServerHello};
 
+pub(crate) use extensions::extension_type;
+pub(crate) use reader::Writer;
+
 /// DTLS 1.3 in supported_versions.
 pub const DTLS_1_3: u16 = 0xfefc;

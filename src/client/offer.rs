@@ -1,0 +1,225 @@
+//! A session on its way into a ClientHello (RFC 8446, 4.2.11; RFC 9147, 5.2).
+
+use std::fmt;
+
+use super::session::ClientSession;
+use crate::Error;
+use crate::schedule::{
+    ClientHelloHash, EARLY_DATA_EPOCH, Hash, LabelPrefix, RecordSealer, Secret, TrafficKeys,
+    Transcript,
+};
+use crate::time::UnixMillis;
+use crate::wire::{ClientHello, ContentType, HandshakeType, Writer, extension_type, tls_header};
+
+/// A session that is being offered, in one handshake: in its first ClientHello and, after a
+/// HelloRetryRequest, in the second.
+///
+/// Early data goes with the first ClientHello only. If the server refuses it, by a
+/// HelloRetryRequest or by EncryptedExtensions without early_data, nothing in this library sends
+/// it again, and nothing keeps it: whoever wrote it decides whether it may be sent once more, when
+/// the handshake is complete (RFC 8446, 4.2.10).
+pub struct Offer {
+    session: ClientSession,
+    obfuscated_ticket_age: u32,
+    /// What the transcript holds before the ClientHello.
+    before: Transcript,
+    early_data: bool,
+}
+
+impl ClientSession {
+    /// Offers the session in a ClientHello that is sent at `now`.
+    #[must_use]
+    pub fn offer(self, now: UnixMillis) -> Offer {
+        Offer {
+            obfuscated_ticket_age: self.obfuscated_age(now),
+            before: Transcript::new(self.info().suite.hash()),
+            early_data: self.info().max_early_data > 0,
+            session: self,
+        }
+    }
+}
+
+impl Offer {
+    /// What is offered.
+    #[must_use]
+    pub const fn session(&self) -> &ClientSession {
+        &self.session
+    }
+
+    /// Milliseconds since the ticket was received plus `ticket_age_add`, modulo 2^32.
+    #[must_use]
+    pub const fn obfuscated_ticket_age(&self) -> u32 {
+        self.obfuscated_ticket_age
+    }
+
+    /// Whether early data can go with the ClientHello: the session allows it, there was no
+    /// HelloRetryRequest, and it was not begun before.
+    #[must_use]
+    pub const fn allows_early_data(&self) -> bool {
+        self.early_data
+    }
+
+    /// Prepares the offer for a second ClientHello that is sent at `now`, from the bodies of the
+    /// first and of the HelloRetryRequest. There is no early data any more.
+    ///
+    /// If the HelloRetryRequest selects a suite with another hash than the session's, the session
+    /// must not be offered again: drop the offer instead (RFC 8446, 4.1.4).
+    pub fn retry(&mut self, client_hello1: &[u8], hello_retry_request: &[u8], now: UnixMillis) {
+        let hash = self.session.info().suite.hash();
+        let mut hello1 = Hash::new(hash);
+        hello1.update(&tls_header(
+            HandshakeType::CLIENT_HELLO,
+            client_hello1.len() as u32,
+        ));
+        hello1.update(client_hello1);
+        let hello1 = hello1.finish();
+        self.before = Transcript::after_hello_retry_request(&hello1, hash, hello_retry_request);
+        self.obfuscated_ticket_age = self.session.obfuscated_age(now);
+        self.early_data = false;
+    }
+
+    /// Writes the whole pre_shared_key extension to the start of `out` and returns its length in
+    /// bytes. It has to be the last extension. Its binder is zeros until the ClientHello is
+    /// complete: then [`bind`](Self::bind).
+    ///
+    /// # Errors
+    /// [`Error::BufferTooSmall`], or [`Error::Length`] for a ticket so long that it does not fit.
+    pub fn write_extension(&self, out: &mut [u8]) -> Result<usize, Error> {
+        let mut writer = Writer::new(out);
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    pub(super) fn write(&self, w: &mut Writer<'_>) {
+        w.u16(extension_type::PRE_SHARED_KEY);
+        w.vec16(|w| {
+            w.vec16(|w| {
+                w.vec16(|w| w.bytes(self.session.ticket()));
+                w.u32(self.obfuscated_ticket_age);
+            });
+            w.vec16(|w| w.vec8(|w| w.bytes(Secret::zero(self.binder_hash()).as_bytes())));
+        });
+    }
+
+    /// Puts the binder into the ClientHello with `body`, of which nothing may change afterwards,
+    /// and returns the transcript up to and with this ClientHello.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if this is not a ClientHello that offers this session, and nothing else.
+    pub fn bind(&self, body: &mut [u8]) -> Result<Transcript, Error> {
+        const NOT_OURS: Error = Error::Config("this ClientHello does not offer this session alone");
+        let offered = ClientHello::parse(body)
+            .ok()
+            .and_then(|h| h.pre_shared_keys);
+        let offered = offered.ok_or(NOT_OURS)?;
+        let is_ours = |identity: &[u8], age, binder: &[u8]| {
+            identity == self.session.ticket()
+                && age == self.obfuscated_ticket_age
+                && binder.len() == self.binder_hash().output_len()
+        };
+        let alone = offered.identities().count() == 1;
+        let ours = offered
+            .identities()
+            .zip(offered.binders())
+            .all(|(id, binder)| is_ours(id.identity, id.obfuscated_ticket_age, binder));
+        if !alone || !ours {
+            return Err(NOT_OURS);
+        }
+        let truncated_len = offered.truncated_len;
+        let hashed = self.hash(body, truncated_len).ok_or(NOT_OURS)?;
+        let binder = self
+            .session
+            .binder_key()
+            .sign(&[hashed.truncated().as_bytes()]);
+        // The binder is the end of the last extension, as was checked above.
+        let (_, place) = body
+            .split_at_mut_checked(body.len() - binder.as_bytes().len())
+            .ok_or(NOT_OURS)?;
+        place.copy_from_slice(binder.as_bytes());
+        let hashed = self.hash(body, truncated_len).ok_or(NOT_OURS)?;
+        Ok(hashed.into_transcript())
+    }
+
+    /// `client_early_traffic_secret`, from the transcript that [`bind`](Self::bind) returned.
+    #[must_use]
+    pub fn client_early_traffic_secret(&self, client_hello: &Transcript) -> Secret {
+        self.session
+            .early_secret()
+            .client_early_traffic_secret(LabelPrefix::Dtls13, &client_hello.digest())
+    }
+
+    /// What seals the early data that follows the ClientHello up to whose end `client_hello`, the
+    /// transcript that [`bind`](Self::bind) returned, goes. Given out once, since two sealers
+    /// would use the same nonces.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is [none](Self::allows_early_data).
+    pub fn early_data(&mut self, client_hello: &Transcript) -> Result<EarlyDataSealer, Error> {
+        if !self.early_data {
+            return Err(Error::Config(
+                "no early data in this handshake, or begun before",
+            ));
+        }
+        let secret = self.client_early_traffic_secret(client_hello);
+        let info = self.session.info();
+        let keys = TrafficKeys::derive(LabelPrefix::Dtls13, info.suite, &secret)?;
+        let sealer = RecordSealer::new(&keys, EARLY_DATA_EPOCH)?;
+        self.early_data = false;
+        Ok(EarlyDataSealer {
+            sealer,
+            left: info.max_early_data,
+        })
+    }
+
+    fn binder_hash(&self) -> crate::schedule::HashAlgorithm {
+        self.session.info().suite.hash()
+    }
+
+    fn hash<'b>(&self, body: &'b [u8], truncated_len: usize) -> Option<ClientHelloHash<'b>> {
+        ClientHelloHash::new(self.before.clone(), body, truncated_len)
+    }
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offer")
+            .field("session", &self.session)
+            .field("early_data", &self.early_data)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Seals early data: application data in records of epoch 1, up to the session's limit. It keeps
+/// nothing of what it sealed.
+#[derive(Debug)]
+pub struct EarlyDataSealer {
+    sealer: RecordSealer,
+    left: u32,
+}
+
+impl EarlyDataSealer {
+    /// How many more bytes of plaintext the server would take.
+    #[must_use]
+    pub const fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// Writes a record with `plaintext` to the start of `out` and returns its length in bytes:
+    /// [`RECORD_OVERHEAD_LEN`](crate::schedule::RECORD_OVERHEAD_LEN) more than the plaintext.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the plaintext is longer than what is [left](Self::left) or than a
+    /// record, [`Error::BufferTooSmall`], [`Error::KeyExhausted`]; nothing was used up then.
+    pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+        let left = u32::try_from(plaintext.len())
+            .ok()
+            .and_then(|len| self.left.checked_sub(len))
+            .ok_or(Error::Length("more early data than max_early_data_size"))?;
+        // The server has not chosen a connection ID yet.
+        let len = self
+            .sealer
+            .seal(&[], ContentType::APPLICATION_DATA, plaintext, out)?;
+        self.left = left;
+        Ok(len)
+    }
+}
