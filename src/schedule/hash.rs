@@ -8,6 +8,7 @@
 use sha2::block_api::{compress256, compress512};
 use std::fmt;
 use std::slice;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroize;
 
 use super::HashAlgorithm;
@@ -109,6 +110,24 @@ impl Digest {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// Whether these are its bytes, in constant time.
+    #[must_use]
+    #[inline]
+    pub fn ct_eq(&self, bytes: &[u8]) -> bool {
+        // By words: `subtle` compares slices byte by byte, which costs as much as a compression.
+        // The lengths, multiples of 8, are no secret.
+        let (ours, _) = self.as_bytes().as_chunks();
+        let (theirs, _) = bytes.as_chunks();
+        let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+        let equal = ours
+            .iter()
+            .zip(theirs)
+            .fold(Choice::from(1), |equal, (ours, theirs)| {
+                equal & word(ours).ct_eq(&word(theirs))
+            });
+        bytes.len() == usize::from(self.len) && equal.into()
+    }
+
     /// The digest whose big-endian words are `words`: at most 48 bytes of them.
     #[inline]
     pub(super) fn from_words<W: Word<BLOCK>, const BLOCK: usize>(words: &[W]) -> Self {
@@ -125,8 +144,7 @@ impl Digest {
 /// In constant time, since a digest may be a MAC.
 impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
-        use subtle::ConstantTimeEq;
-        self.as_bytes().ct_eq(other.as_bytes()).into()
+        self.ct_eq(other.as_bytes())
     }
 }
 
@@ -183,6 +201,20 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
             total: BLOCK as u64,
             buffer: [0; BLOCK],
         }
+    }
+
+    /// The hash of one block, behind which the chaining value is `state`, and of `words` of
+    /// another hash: the outer hash of an HMAC.
+    #[inline]
+    pub(super) fn hash_words(mut state: [W; 8], words: &[W]) -> [W; 8] {
+        let mut block = [0; BLOCK];
+        let len = size_of_val(words);
+        W::write(words, &mut block[..len]);
+        block[len] = 0x80;
+        let bits = (8 * (BLOCK + len) as u64).to_be_bytes();
+        block[BLOCK - bits.len()..].copy_from_slice(&bits);
+        W::compress(&mut state, slice::from_ref(&block));
+        state
     }
 
     /// The chaining value behind `block` at the start of a message.

@@ -4,7 +4,6 @@
 //! kept, signing a digest costs two.
 
 use std::fmt;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use super::HashAlgorithm;
@@ -91,7 +90,7 @@ impl HmacKey {
     #[must_use]
     #[inline]
     pub fn verify(&self, data: &[u8], tag: &[u8]) -> bool {
-        self.sign(&[data]).as_bytes().ct_eq(tag).into()
+        self.sign(&[data]).ct_eq(tag)
     }
 }
 
@@ -150,10 +149,9 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Midstates<W, BLOCK> {
         for part in parts {
             inner.update(part);
         }
-        let digest = Digest::from_words(&inner.finish()[..WORDS]);
-        let mut outer = Stream::after_one_block(self.outer);
-        outer.update(digest.as_bytes());
-        Digest::from_words(&outer.finish()[..WORDS])
+        let digest = inner.finish();
+        let mac = Stream::hash_words(self.outer, &digest[..WORDS]);
+        Digest::from_words(&mac[..WORDS])
     }
 }
 

@@ -122,6 +122,16 @@ mod tests {
         assert!(accept(&mut window, 0));
     }
 
+    #[test]
+    fn of_two_equally_near_numbers_the_higher_is_taken() {
+        assert_eq!(nearest(0x1000, 0x80, 8), 0x1080);
+        assert_eq!(nearest(0x1080, 0x00, 8), 0x1100);
+        assert_eq!(nearest(0x1_8000, 0x0000, 16), 0x2_0000);
+        // There is nothing below 0 and nothing above the last number.
+        assert_eq!(nearest(0, 0xffff, 16), 0xffff);
+        assert_eq!(nearest(u64::MAX, 0, 8), u64::MAX - 0xff);
+    }
+
     proptest! {
         #[test]
         fn a_window_agrees_with_a_set(numbers in prop::collection::vec(0u64..300, 0..200)) {
