@@ -244,7 +244,7 @@ impl<'k> Judge<'_, 'k> {
             .as_ref()
             .ok_or(NoResumption::NoPreSharedKey)?;
         let modes = hello.psk_modes.unwrap_or_default();
-        if !modes.psk_dhe_ke && !(modes.psk_ke && self.rules.psk_ke) {
+        if !(modes.psk_dhe_ke || modes.psk_ke && self.rules.psk_ke) {
             return Err(NoResumption::NoPskMode);
         }
         let (birth, index, identity) = self.first_opened(psks.identities(), scratch)?;

@@ -50,7 +50,7 @@ impl Retransmissions {
         let recent = &mut self.recent[fingerprint as usize % ENTRIES];
         // In either direction: the clock may have stepped back.
         let age = now.0.abs_diff(recent.judged.0);
-        if recent.fingerprint == fingerprint && age <= self.window_ms {
+        if recent.fingerprint == fingerprint && age < self.window_ms {
             return true;
         }
         *recent = Recent {
@@ -86,7 +86,7 @@ mod tests {
     fn trap_04_the_same_hello_from_the_same_address_is_a_retransmission() {
         let mut table = table();
         assert!(!table.is_repeated(peer(1), b"binder", NOW));
-        assert!(table.is_repeated(peer(1), b"binder", UnixMillis(NOW.0 + 10_000)));
+        assert!(table.is_repeated(peer(1), b"binder", UnixMillis(NOW.0 + 9_999)));
     }
 
     #[test]
@@ -95,6 +95,6 @@ mod tests {
         assert!(!table.is_repeated(peer(1), b"binder", NOW));
         assert!(!table.is_repeated(peer(2), b"binder", NOW));
         assert!(!table.is_repeated(peer(1), b"other", NOW));
-        assert!(!table.is_repeated(peer(1), b"binder", UnixMillis(NOW.0 + 10_001)));
+        assert!(!table.is_repeated(peer(1), b"binder", UnixMillis(NOW.0 + 10_000)));
     }
 }

@@ -142,7 +142,7 @@ fn lifetime(
 fn secrets<'a>(session: &NewSession<'a>) -> Result<(EarlySecret, &'a [u8]), Error> {
     let hash = session.suite.hash();
     match session.secret {
-        ResumptionSecret::Psk(psk) if psk.is_empty() => Err(Error::Length("PSK")),
+        ResumptionSecret::Psk([]) => Err(Error::Length("PSK")),
         ResumptionSecret::Psk(psk) => Ok((EarlySecret::from_psk(hash, psk), &[])),
         ResumptionSecret::Master {
             secret,
