@@ -295,3 +295,138 @@ fn to_vec(mut write: impl FnMut(&mut [u8]) -> Result<usize, Error>) -> Result<Ve
     write(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::session::tests::session;
+    use super::*;
+    use crate::time::UnixMillis;
+    use crate::wire::{ClientHello, KeyShareEntry, Record, fragments, records};
+
+    const FULL: ClientHelloParams<'static> = ClientHelloParams {
+        legacy_session_id: &[5; 32],
+        cipher_suites: &[CipherSuite::Chacha20Poly1305Sha256],
+        server_name: Some("gateway.example"),
+        alpn: &[b"coap", b"mqtt"],
+        supported_groups: &[29, 23],
+        key_shares: &[(29, &[6; 32]), (23, &[4; 65])],
+        signature_algorithms: &[0x0403],
+        psk_modes: PskModes {
+            psk_ke: true,
+            psk_dhe_ke: true,
+        },
+        cookie: Some(b"cookie"),
+        connection_id: Some(b""),
+        early_data: true,
+        ..ClientHelloParams::new([9; 32])
+    };
+
+    #[test]
+    fn everything_that_is_put_in_is_read_out() {
+        let mut offer = session(b"ticket", 0, 3600).offer(UnixMillis(5));
+        let flight =
+            FirstFlight::new(&FULL, Some(&mut offer), &Framing::default(), &[b"hi"]).unwrap();
+        let hello = ClientHello::parse(&flight.client_hello).unwrap();
+
+        assert!(hello.offers_dtls13 && hello.early_data);
+        assert_eq!(hello.random, &[9; 32]);
+        assert_eq!(hello.legacy_session_id, [5; 32]);
+        assert!(hello.legacy_cookie.is_empty());
+        assert!(hello.cipher_suites().eq([0x1303]));
+        assert_eq!(hello.server_name, Some(&b"gateway.example"[..]));
+        assert!(hello.alpn().eq([b"coap", b"mqtt"]));
+        assert!(hello.supported_groups().eq([29, 23]));
+        let share = |group, key_exchange| KeyShareEntry {
+            group,
+            key_exchange,
+        };
+        assert!(
+            hello
+                .key_shares()
+                .eq([share(29, &[6; 32]), share(23, &[4; 65])])
+        );
+        assert_eq!(hello.signature_algorithms, Some(&[4, 3][..]));
+        assert_eq!(hello.psk_modes, Some(FULL.psk_modes));
+        assert_eq!(hello.cookie, Some(&b"cookie"[..]));
+        assert_eq!(hello.connection_id, Some(&b""[..]));
+        let offered = hello.pre_shared_keys.unwrap().identities().next().unwrap();
+        assert_eq!(offered.identity, b"ticket");
+        assert_eq!(offered.obfuscated_ticket_age, offer.obfuscated_ticket_age());
+        // pre_shared_key is the last.
+        assert_eq!(hello.extensions().last().unwrap().0, ext::PRE_SHARED_KEY);
+    }
+
+    #[test]
+    fn a_client_hello_without_a_session_offers_no_psk_and_no_early_data() {
+        let flight = FirstFlight::new(&FULL, None, &Framing::default(), &[]).unwrap();
+        let hello = ClientHello::parse(&flight.client_hello).unwrap();
+        assert!(hello.pre_shared_keys.is_none() && !hello.early_data);
+        assert!(flight.transcript.is_none() && flight.early_data.is_none());
+        let early = FirstFlight::new(&FULL, None, &Framing::default(), &[b"hi"]);
+        assert!(matches!(early, Err(Error::Config(_))));
+    }
+
+    #[test]
+    fn trap_29_a_long_client_hello_goes_out_in_fragments_that_fit_and_join() {
+        let framing = Framing {
+            message_seq: 1,
+            sequence_number: 7,
+            max_datagram_len: 90,
+        };
+        let flight = FirstFlight::new(&FULL, None, &framing, &[]).unwrap();
+        assert!(flight.datagrams.len() > 2);
+        let mut joined: Vec<u8> = Vec::new();
+        for (datagram, sequence_number) in flight.datagrams.iter().zip(7..) {
+            assert!(datagram.len() <= 90);
+            let Some(Ok(Record::Plaintext(record))) = records(datagram, 0).next() else {
+                panic!("no plaintext record")
+            };
+            assert_eq!(record.sequence_number, sequence_number);
+            let fragment = fragments(record.fragment).next().unwrap().unwrap();
+            assert_eq!(fragment.msg_type, HandshakeType::CLIENT_HELLO);
+            assert_eq!(fragment.message_seq, 1);
+            assert_eq!(fragment.length as usize, flight.client_hello.len());
+            assert_eq!(fragment.fragment_offset as usize, joined.len());
+            joined.extend(fragment.body);
+        }
+        assert_eq!(joined, flight.client_hello);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let new = |params: &ClientHelloParams<'_>, max_datagram_len, early: &[&[u8]]| {
+            let mut offer = session(b"ticket", 0, 3600).offer(UnixMillis(5));
+            let framing = Framing {
+                max_datagram_len,
+                ..Framing::default()
+            };
+            FirstFlight::new(params, Some(&mut offer), &framing, early).map(|_| ())
+        };
+        assert_eq!(new(&FULL, 26, &[]), Ok(()));
+        assert!(matches!(new(&FULL, 25, &[]), Err(Error::Config(_))));
+        assert!(matches!(
+            new(&FULL, 100, &[&[0; 100]]),
+            Err(Error::Config(_))
+        ));
+        let long_session_id = ClientHelloParams {
+            legacy_session_id: &[0; 33],
+            ..FULL
+        };
+        assert!(matches!(
+            new(&long_session_id, 1200, &[]),
+            Err(Error::Length(_))
+        ));
+        let long_name = "n".repeat(70_000);
+        let long_name = ClientHelloParams {
+            server_name: Some(&long_name),
+            ..FULL
+        };
+        assert!(matches!(new(&long_name, 1200, &[]), Err(Error::Length(_))));
+        let no_modes = ClientHelloParams {
+            psk_modes: PskModes::default(),
+            ..FULL
+        };
+        assert!(matches!(new(&no_modes, 1200, &[]), Err(Error::Config(_))));
+    }
+}

@@ -5,8 +5,8 @@ use std::fmt;
 use super::session::ClientSession;
 use crate::Error;
 use crate::schedule::{
-    ClientHelloHash, EARLY_DATA_EPOCH, Hash, LabelPrefix, RecordSealer, Secret, TrafficKeys,
-    Transcript,
+    ClientHelloHash, EARLY_DATA_EPOCH, Hash, HashAlgorithm, LabelPrefix, RecordSealer, Secret,
+    TrafficKeys, Transcript,
 };
 use crate::time::UnixMillis;
 use crate::wire::{ClientHello, ContentType, HandshakeType, Writer, extension_type, tls_header};
@@ -171,7 +171,7 @@ impl Offer {
         })
     }
 
-    fn binder_hash(&self) -> crate::schedule::HashAlgorithm {
+    const fn binder_hash(&self) -> HashAlgorithm {
         self.session.info().suite.hash()
     }
 
@@ -221,5 +221,117 @@ impl EarlyDataSealer {
             .seal(&[], ContentType::APPLICATION_DATA, plaintext, out)?;
         self.left = left;
         Ok(len)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::hello::{ClientHelloParams, FirstFlight, Framing};
+    use super::super::session::tests::session;
+    use super::*;
+    use crate::schedule::{EarlyDataOpener, RECORD_OVERHEAD_LEN};
+
+    fn hello(offer: &Offer) -> Vec<u8> {
+        let mut body = vec![0; 1024];
+        let params = ClientHelloParams::new([9; 32]);
+        let len = params.write(Some(offer), &mut body).unwrap();
+        body.truncate(len);
+        body
+    }
+
+    #[test]
+    fn trap_39_early_data_is_sealed_once_and_never_again_by_itself() {
+        // Given a session that allows early data, and a flight with some
+        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5));
+        let params = ClientHelloParams {
+            early_data: true,
+            ..ClientHelloParams::new([9; 32])
+        };
+        let framing = Framing::default();
+        let first = FirstFlight::new(&params, Some(&mut offer), &framing, &[b"once"]).unwrap();
+        assert_eq!(first.datagrams.len(), 2);
+
+        // when the server asks for another ClientHello, which refuses the early data,
+        offer.retry(&first.client_hello, b"HelloRetryRequest", UnixMillis(9));
+        let second = FirstFlight::new(&params, Some(&mut offer), &framing, &[]).unwrap();
+
+        // then the second flight has none, does not announce any, and none can be added.
+        assert_eq!(second.datagrams.len(), 1);
+        assert!(second.early_data.is_none());
+        assert!(!ClientHello::parse(&second.client_hello).unwrap().early_data);
+        let again = FirstFlight::new(&params, Some(&mut offer), &framing, &[b"once"]);
+        assert!(matches!(again, Err(Error::Config(_))));
+    }
+
+    #[test]
+    fn early_data_keys_are_given_out_once_since_nonces_start_at_zero() {
+        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5));
+        let transcript = offer.bind(&mut hello(&offer)).unwrap();
+        assert!(offer.early_data(&transcript).is_ok());
+        assert!(!offer.allows_early_data());
+        assert!(matches!(
+            offer.early_data(&transcript),
+            Err(Error::Config(_))
+        ));
+    }
+
+    #[test]
+    fn trap_34_the_client_counts_plaintext_up_to_the_limit_and_the_server_takes_all_of_it() {
+        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5));
+        let transcript = offer.bind(&mut hello(&offer)).unwrap();
+        let secret = offer.client_early_traffic_secret(&transcript);
+        let suite = offer.session().info().suite;
+        let keys = TrafficKeys::derive(LabelPrefix::Dtls13, suite, &secret).unwrap();
+        let mut server = EarlyDataOpener::new(&keys, 16384).unwrap();
+        let mut sealer = offer.early_data(&transcript).unwrap();
+
+        let mut out = vec![0; 16384 + RECORD_OVERHEAD_LEN];
+        for plaintext in [&[1; 16000][..], &[2; 384]] {
+            // A buffer that is too short uses nothing up.
+            let left = sealer.left();
+            assert!(sealer.seal(plaintext, &mut [0; 20]).is_err());
+            assert_eq!(sealer.left(), left);
+            let len = sealer.seal(plaintext, &mut out).unwrap();
+            assert!(server.open(&mut out[..len], 0, UnixMillis(5)).is_ok());
+        }
+        assert_eq!(sealer.left(), 0);
+        assert!(matches!(sealer.seal(b"x", &mut out), Err(Error::Length(_))));
+    }
+
+    #[test]
+    fn only_a_client_hello_that_offers_this_session_alone_is_bound() {
+        let offer = session(b"ticket", 0, 3600).offer(UnixMillis(5));
+        let mut bound = hello(&offer);
+        offer.bind(&mut bound).unwrap();
+        // Binding is repeatable: what was in the binder's place does not matter.
+        let mut again = bound.clone();
+        offer.bind(&mut again).unwrap();
+        assert_eq!(again, bound);
+
+        for other in [
+            session(b"kettle", 0, 3600).offer(UnixMillis(5)),
+            session(b"ticket", 0, 3600).offer(UnixMillis(6)),
+        ] {
+            let mut body = bound.clone();
+            assert!(matches!(other.bind(&mut body), Err(Error::Config(_))));
+            assert_eq!(body, bound);
+        }
+        assert!(offer.bind(&mut []).is_err());
+        assert!(offer.bind(&mut bound[1..]).is_err());
+        let mut without = vec![0; 1024];
+        let params = ClientHelloParams::new([9; 32]);
+        let len = params.write(None, &mut without).unwrap();
+        assert!(offer.bind(&mut without[..len]).is_err());
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let offer = session(b"t", 0, 3600).offer(UnixMillis(5));
+        let printed = format!("{offer:?}");
+        assert!(
+            !printed.contains("age:") && !printed.contains("before"),
+            "{printed}"
+        );
     }
 }

@@ -304,3 +304,322 @@ fn memory_limit(config: &StoreConfig) -> Option<usize> {
         .checked_add(config.max_sessions.checked_mul(session)?)?
         .checked_add(fixed)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::session::tests::session;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{HashMap, HashSet};
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::atomic::AtomicBool;
+
+    const NOW: UnixMillis = UnixMillis(1_000_000);
+
+    fn endpoint(port: u16, name: Option<&str>) -> Endpoint {
+        Endpoint::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), name)
+    }
+
+    fn store(max_sessions: usize, sessions_per_endpoint: usize) -> SessionStore {
+        let config = StoreConfig {
+            max_sessions,
+            sessions_per_endpoint,
+            ..StoreConfig::default()
+        };
+        SessionStore::new(config).unwrap()
+    }
+
+    fn put(store: &SessionStore, endpoint: &Endpoint, ticket: &[u8]) {
+        let session = session(ticket, NOW.0, 3600);
+        store.store(endpoint.clone(), session, NOW).unwrap();
+    }
+
+    fn take(store: &SessionStore, endpoint: &Endpoint) -> Option<Vec<u8>> {
+        let taken = store.take(endpoint, NOW);
+        taken.map(|session| session.ticket().to_vec())
+    }
+
+    #[test]
+    fn trap_38_another_port_or_server_name_does_not_get_the_ticket() {
+        let store = store(8, 1);
+        let ours = endpoint(5684, Some("a.example"));
+        put(&store, &ours, b"ours");
+        for other in [
+            endpoint(5685, Some("a.example")),
+            endpoint(5684, Some("b.example")),
+            endpoint(5684, None),
+            Endpoint::new("[::1]:5684".parse().unwrap(), Some("a.example")),
+        ] {
+            assert!(store.get(&other, NOW).is_none(), "{other:?}");
+            assert!(take(&store, &other).is_none(), "{other:?}");
+            assert_eq!(store.remove(&other), 0);
+        }
+        assert_eq!(take(&store, &ours).unwrap(), b"ours");
+    }
+
+    #[test]
+    fn trap_38_a_ticket_is_handed_out_once() {
+        let store = store(8, 3);
+        let server = endpoint(1, None);
+        put(&store, &server, b"ticket");
+        // The same ticket once more, as a server retransmits it, is no second one.
+        put(&store, &server, b"ticket");
+        assert_eq!(store.len(), 1);
+        assert!(store.get(&server, NOW).is_some());
+        assert_eq!(take(&store, &server).unwrap(), b"ticket");
+        assert!(take(&store, &server).is_none());
+        assert!(store.get(&server, NOW).is_none());
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn trap_38_many_threads_take_and_each_ticket_goes_to_one() {
+        // Given room for all, so that none is given up,
+        const TICKETS: usize = 2000;
+        let store = store(TICKETS, TICKETS);
+        let servers: Vec<_> = (0..4).map(|port| endpoint(port, None)).collect();
+        let all_stored = AtomicBool::new(false);
+        let take_all = || {
+            let mut taken = Vec::new();
+            loop {
+                let last_round = all_stored.load(Ordering::SeqCst);
+                let before = taken.len();
+                taken.extend(servers.iter().filter_map(|server| take(&store, server)));
+                if last_round && taken.len() == before {
+                    return taken;
+                }
+            }
+        };
+        // when tickets come and go at once, so that endpoints are emptied while they are filled,
+        let taken: Vec<_> = std::thread::scope(|scope| {
+            let takers: Vec<_> = (0..4).map(|_| scope.spawn(take_all)).collect();
+            for ticket in 0..TICKETS {
+                put(&store, &servers[ticket % 4], &ticket.to_be_bytes());
+            }
+            all_stored.store(true, Ordering::SeqCst);
+            let taken = takers.into_iter().map(|taker| taker.join().unwrap());
+            taken.flatten().collect()
+        });
+        // then each was handed out, and none twice.
+        assert_eq!(taken.len(), TICKETS);
+        assert_eq!(taken.iter().collect::<HashSet<_>>().len(), TICKETS);
+        assert!(store.is_empty() && store.map.is_empty());
+    }
+
+    #[test]
+    fn many_threads_do_not_bring_in_more_sessions_than_the_limit() {
+        const LIMIT: usize = 20;
+        let store = store(LIMIT, 2);
+        std::thread::scope(|scope| {
+            for thread in 0..4_u32 {
+                let store = &store;
+                scope.spawn(move || {
+                    for i in 0..1000_u32 {
+                        let server = endpoint((i * (thread + 3) % 50) as u16, None);
+                        let session = session(&(i * 4 + thread).to_be_bytes(), NOW.0, 3600);
+                        let stored = store.store(server.clone(), session, NOW);
+                        assert!(matches!(stored, Ok(()) | Err(NotStored::Full)));
+                        if i % 7 == 0 {
+                            let _ = take(store, &server);
+                        }
+                        assert!(store.len() <= LIMIT);
+                    }
+                });
+            }
+        });
+        let held: usize = store.map.iter().map(|held| held.len()).sum();
+        assert_eq!(store.len(), held);
+        assert!(held <= LIMIT && store.map.iter().all(|held| !held.is_empty()));
+    }
+
+    #[test]
+    fn a_newer_session_takes_the_place_of_the_older_and_more_are_newest_first() {
+        let server = endpoint(1, None);
+        let one = store(8, 1);
+        put(&one, &server, b"older");
+        put(&one, &server, b"newer");
+        assert_eq!(one.len(), 1);
+        assert_eq!(take(&one, &server).unwrap(), b"newer");
+        assert!(take(&one, &server).is_none());
+
+        let two = store(8, 2);
+        for ticket in [b"1", b"2", b"3"] {
+            put(&two, &server, ticket);
+        }
+        assert_eq!(two.len(), 2);
+        assert_eq!(take(&two, &server).unwrap(), b"3");
+        assert_eq!(take(&two, &server).unwrap(), b"2");
+        assert!(take(&two, &server).is_none());
+    }
+
+    #[test]
+    fn an_expired_session_is_never_returned_and_pruned() {
+        let store = store(8, 1);
+        let server = endpoint(1, None);
+        let end = UnixMillis(NOW.0 + 3_600_000);
+        put(&store, &server, b"t");
+        assert!(store.get(&server, UnixMillis(end.0 - 1)).is_some());
+        assert!(store.get(&server, end).is_none());
+        assert!(store.take(&server, end).is_none());
+        assert_eq!(store.prune(UnixMillis(end.0 - 1)), 0);
+        assert_eq!((store.len(), store.prune(end), store.len()), (1, 1, 0));
+        let late = store.store(server, session(b"t", NOW.0, 3600), end);
+        assert_eq!(late, Err(NotStored::Expired));
+    }
+
+    #[test]
+    fn a_full_store_gives_up_the_first_to_expire_for_a_new_endpoint() {
+        // Given a full store of as many sessions as are looked at,
+        let store = store(EVICTION_PROBE, 1);
+        for port in 0..EVICTION_PROBE as u16 {
+            let lifetime = if port == 5 { 60 } else { 3600 };
+            let session = session(b"t", NOW.0, lifetime);
+            store.store(endpoint(port, None), session, NOW).unwrap();
+        }
+        // when an endpoint that has a session gets a newer one, then none is given up;
+        put(&store, &endpoint(3, None), b"newer");
+        assert!(store.get(&endpoint(5, None), NOW).is_some());
+        // when another endpoint comes, then the one that expires first is.
+        put(&store, &endpoint(100, None), b"t");
+        assert_eq!(store.len(), EVICTION_PROBE);
+        assert!(store.get(&endpoint(5, None), NOW).is_none());
+        assert!(store.get(&endpoint(100, None), NOW).is_some());
+        assert_eq!(store.map.len(), EVICTION_PROBE);
+    }
+
+    #[test]
+    fn limits_hold_and_nonsense_is_refused() {
+        let store = store(10, 3);
+        let many = (0..200_u16).map(|i| (endpoint(i % 50, None), i.to_be_bytes()));
+        for (server, ticket) in many {
+            put(&store, &server, &ticket);
+            let held: usize = store.map.iter().map(|held| held.len()).sum();
+            assert!(held <= 10 && store.len() == held);
+        }
+        let named = endpoint(1, Some("name"));
+        let longest = session(&[1; 1020], NOW.0, 3600);
+        assert_eq!(store.store(named.clone(), longest, NOW), Ok(()));
+        let too_long = session(&[1; 1021], NOW.0, 3600);
+        assert_eq!(store.store(named, too_long, NOW), Err(NotStored::TooLong));
+
+        for (max_sessions, sessions_per_endpoint) in [(0, 1), (1, 0), (usize::MAX, 1)] {
+            let config = StoreConfig {
+                max_sessions,
+                sessions_per_endpoint,
+                ..StoreConfig::default()
+            };
+            assert!(matches!(SessionStore::new(config), Err(Error::Config(_))));
+        }
+    }
+
+    /// What a store should do, said as simply as can be: per server, oldest first, the ticket and
+    /// when it expires.
+    #[derive(Default)]
+    struct Oracle(HashMap<u16, Vec<(u32, u64)>>);
+
+    impl Oracle {
+        fn store(&mut self, server: u16, ticket: u32, expires: u64, now: u64, per_endpoint: usize) {
+            if expires <= now {
+                return;
+            }
+            let held = self.0.entry(server).or_default();
+            let place = held.iter().position(|held| held.1 <= now);
+            if let Some(place) = place {
+                held.remove(place);
+            } else if held.len() == per_endpoint {
+                held.remove(0);
+            }
+            held.push((ticket, expires));
+        }
+
+        fn newest(&self, server: u16, now: u64) -> Option<usize> {
+            let held = self.0.get(&server)?;
+            held.iter().rposition(|held| held.1 > now)
+        }
+
+        fn prune(&mut self, now: u64) -> usize {
+            let before = self.len();
+            self.0
+                .values_mut()
+                .for_each(|held| held.retain(|held| held.1 > now));
+            before - self.len()
+        }
+
+        fn len(&self) -> usize {
+            self.0.values().map(Vec::len).sum()
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Store(u16, u32),
+        Take(u16),
+        Get(u16),
+        Remove(u16),
+        Prune,
+        /// Seconds, in either direction.
+        Clock(i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let server = 0..4_u16;
+        prop_oneof![
+            4 => (server.clone(), 1..100_u32).prop_map(|(s, lifetime)| Step::Store(s, lifetime)),
+            3 => server.clone().prop_map(Step::Take),
+            2 => server.clone().prop_map(Step::Get),
+            1 => server.prop_map(Step::Remove),
+            1 => Just(Step::Prune),
+            3 => (-60..60_i64).prop_map(Step::Clock),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn trap_38_the_store_does_what_the_oracle_does_whatever_the_clock_says(
+            steps in prop::collection::vec(step(), 1..120),
+            per_endpoint in 1..4_usize,
+        ) {
+            let store = store(1000, per_endpoint);
+            let mut oracle = Oracle::default();
+            let mut handed_out = HashSet::new();
+            let mut now = NOW.0;
+            for (ticket, step) in (0_u32..).zip(steps) {
+                match step {
+                    Step::Store(server, lifetime) => {
+                        let session = session(&ticket.to_be_bytes(), now, lifetime);
+                        let expires = session.info().expires.0;
+                        store.store(endpoint(server, None), session, UnixMillis(now)).unwrap();
+                        oracle.store(server, ticket, expires, now, per_endpoint);
+                    }
+                    Step::Take(server) => {
+                        let taken = store.take(&endpoint(server, None), UnixMillis(now));
+                        let expected = oracle.newest(server, now).map(|at| {
+                            oracle.0.get_mut(&server).unwrap().remove(at).0.to_be_bytes()
+                        });
+                        let taken = taken.as_ref().map(ClientSession::ticket);
+                        prop_assert_eq!(taken, expected.as_ref().map(|ticket| &ticket[..]));
+                        if let Some(taken) = taken {
+                            prop_assert!(handed_out.insert(taken.to_vec()));
+                        }
+                    }
+                    Step::Get(server) => {
+                        let info = store.get(&endpoint(server, None), UnixMillis(now));
+                        let expected = oracle.newest(server, now);
+                        let expected = expected.map(|at| oracle.0[&server][at].1);
+                        prop_assert_eq!(info.map(|info| info.expires.0), expected);
+                    }
+                    Step::Remove(server) => {
+                        let removed = oracle.0.remove(&server).map_or(0, |held| held.len());
+                        prop_assert_eq!(store.remove(&endpoint(server, None)), removed);
+                    }
+                    Step::Prune => {
+                        prop_assert_eq!(store.prune(UnixMillis(now)), oracle.prune(now));
+                    }
+                    Step::Clock(seconds) => now = now.saturating_add_signed(1000 * seconds),
+                }
+                prop_assert_eq!(store.len(), oracle.len());
+            }
+        }
+    }
+}

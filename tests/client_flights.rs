@@ -1,0 +1,180 @@
+//! What real clients sent, written again by ours: from the same ticket, PSK and time, every binder,
+//! ticket age and record of early data must come out byte for byte.
+#![allow(clippy::unwrap_used)]
+
+use dtls_session::UnixMillis;
+use dtls_session::client::{ClientSession, Offer};
+use dtls_session::schedule::{CipherSuite, HashAlgorithm, RECORD_OVERHEAD_LEN};
+use dtls_session::wire::NewSessionTicket;
+use serde_json::Value;
+
+fn hex(text: &Value) -> Vec<u8> {
+    let digit = |d: u8| (d as char).to_digit(16).unwrap() as u8;
+    let (pairs, rest) = text.as_str().unwrap().as_bytes().as_chunks::<2>();
+    assert!(rest.is_empty());
+    let byte = |[high, low]: &[u8; 2]| digit(*high) << 4 | digit(*low);
+    pairs.iter().map(byte).collect()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+/// The connections that resume, with their names.
+fn resumptions() -> Vec<(String, Value)> {
+    let flights = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/flights");
+    let mut found = Vec::new();
+    for case in std::fs::read_dir(flights).unwrap() {
+        let case = case.unwrap().path();
+        let text = std::fs::read_to_string(case.join("vectors.json")).unwrap();
+        for connection in serde_json::from_str::<Vec<Value>>(&text).unwrap() {
+            if connection["client_hellos"][0]["psk"].is_string() {
+                let case = case.file_name().unwrap().display();
+                found.push((format!("{case} {}", connection["conn"]), connection));
+            }
+        }
+    }
+    assert!(found.len() >= 10, "{} resumptions", found.len());
+    found
+}
+
+const RECEIVED: UnixMillis = UnixMillis(1_795_000_000_000);
+
+/// The session of the ticket in `hello`, from the NewSessionTicket that brought it where its nonce
+/// is known, from the PSK where not.
+fn session(hello: &Value) -> ClientSession {
+    let suite = u16::from_str_radix(hello["suite"].as_str().unwrap(), 16).unwrap();
+    let suite = CipherSuite::from_code(suite).unwrap();
+    let nonce = &hello["ticket_nonce"];
+    let message = NewSessionTicket {
+        ticket_lifetime: 3600,
+        ticket_age_add: number(&hello["ticket_age_add"]) as u32,
+        ticket_nonce: &nonce.as_str().map_or(Vec::new(), |_| hex(nonce)),
+        ticket: &hex(&hello["ticket"]),
+        max_early_data_size: hello["ticket_max_early_data"]
+            .as_u64()
+            .map(|max| max as u32),
+    };
+    let session =
+        ClientSession::from_psk(&message, suite, &hex(&hello["psk"]), None, RECEIVED).unwrap();
+    assert_eq!(
+        session.early_secret().as_bytes(),
+        hex(&hello["early_secret"])
+    );
+    if nonce.is_null() {
+        return session;
+    }
+    let mut body = [0; 2048];
+    let len = message.write(&mut body).unwrap();
+    let (body, rms) = (&body[..len], hex(&hello["rms"]));
+    let parsed = ClientSession::from_new_session_ticket(body, suite, &rms, None, RECEIVED).unwrap();
+    let early_secret = session.early_secret().as_bytes();
+    assert_eq!(parsed.early_secret().as_bytes(), early_secret);
+    parsed
+}
+
+fn sent_at(hello: &Value) -> UnixMillis {
+    UnixMillis(RECEIVED.0 + number(&hello["client_age_ms"]))
+}
+
+fn body(hello: &Value) -> Vec<u8> {
+    hex(&hello["handshake_tls_form"]).split_off(4)
+}
+
+/// Takes the binder out of the captured ClientHello and lets `offer` put its own in; returns the
+/// transcript.
+fn rebind(offer: &Offer, hello: &Value) -> dtls_session::schedule::Transcript {
+    let captured = body(hello);
+    let binder = hex(&hello["binder"]);
+    let age = number(&hello["obfuscated_ticket_age"]);
+    assert_eq!(u64::from(offer.obfuscated_ticket_age()), age);
+
+    let mut ours = captured.clone();
+    let start = ours.len() - binder.len();
+    ours[start..].fill(0);
+    let transcript = offer.bind(&mut ours).unwrap();
+    assert_eq!(ours, captured);
+
+    let mut extension = [0; 2048];
+    let len = offer.write_extension(&mut extension).unwrap();
+    let before_binder = &extension[..len - binder.len()];
+    assert!(captured[..start].ends_with(before_binder));
+    transcript
+}
+
+#[test]
+fn binders_and_ages_of_real_first_client_hellos_come_out_the_same() {
+    let mut hashes = Vec::new();
+    for (name, connection) in resumptions() {
+        println!("{name}");
+        let hello = &connection["client_hellos"][0];
+        let offer = session(hello).offer(sent_at(hello));
+        hashes.push(offer.session().info().suite.hash());
+
+        let transcript = rebind(&offer, hello);
+
+        if hello["client_early_traffic_secret"].is_string() {
+            let secret = offer.client_early_traffic_secret(&transcript);
+            assert_eq!(
+                secret.as_bytes(),
+                hex(&hello["client_early_traffic_secret"])
+            );
+        }
+    }
+    assert!(hashes.contains(&HashAlgorithm::Sha256) && hashes.contains(&HashAlgorithm::Sha384));
+}
+
+#[test]
+fn trap_27_binders_of_real_client_hellos_after_a_retry_come_out_the_same() {
+    let mut retries = 0;
+    for (name, connection) in resumptions() {
+        let hellos = connection["client_hellos"].as_array().unwrap();
+        let [first, second] = &hellos[..] else {
+            continue;
+        };
+        println!("{name}");
+        let mut offer = session(first).offer(sent_at(first));
+        rebind(&offer, first);
+
+        let retry = hex(&connection["hello_retry_request"]).split_off(4);
+        offer.retry(&body(first), &retry, sent_at(second));
+
+        let transcript = rebind(&offer, second);
+        // And there is no early data any more.
+        assert!(!offer.allows_early_data());
+        assert!(offer.early_data(&transcript).is_err());
+        retries += 1;
+    }
+    assert!(retries >= 2, "{retries} retries");
+}
+
+#[test]
+fn early_data_of_real_clients_comes_out_as_the_same_records() {
+    let mut suites = Vec::new();
+    for (name, connection) in resumptions() {
+        let Some(records) = connection["early_records"].as_array() else {
+            continue;
+        };
+        println!("{name}");
+        let hello = &connection["client_hellos"][0];
+        let mut offer = session(hello).offer(sent_at(hello));
+        let transcript = rebind(&offer, hello);
+        let mut sealer = offer.early_data(&transcript).unwrap();
+        let limit = sealer.left();
+        let mut sent = 0;
+        for record in records {
+            let plaintext = hex(&record["plaintext"]);
+            assert_eq!(number(&record["inner_type"]), 23);
+            let mut ours = vec![0; plaintext.len() + RECORD_OVERHEAD_LEN];
+            let len = sealer.seal(&plaintext, &mut ours).unwrap();
+            assert_eq!(ours[..len], hex(&record["raw"]));
+            sent += plaintext.len() as u32;
+        }
+        assert_eq!(sealer.left(), limit - sent);
+        suites.push(offer.session().info().suite);
+    }
+    for suite in [0x1301, 0x1302, 0x1303] {
+        let suite = CipherSuite::from_code(suite).unwrap();
+        assert!(suites.contains(&suite), "{suite:?}");
+    }
+}
