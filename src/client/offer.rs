@@ -262,6 +262,11 @@ mod tests {
         assert!(!ClientHello::parse(&second.client_hello).unwrap().early_data);
         let again = FirstFlight::new(&params, Some(&mut offer), &framing, &[b"once"]);
         assert!(matches!(again, Err(Error::Config(_))));
+
+        // Nor if there was none in the first flight.
+        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5));
+        offer.retry(b"ClientHello", b"HelloRetryRequest", UnixMillis(9));
+        assert!(!offer.allows_early_data());
     }
 
     #[test]

@@ -234,7 +234,7 @@ pub(super) mod tests {
         let too_long = TicketRefused::Malformed(Malformed::TicketLifetime);
         assert_eq!(from_lifetime(604_801).unwrap_err(), too_long);
         let unparsed = NewSessionTicket {
-            ticket_lifetime: u32::MAX,
+            ticket_lifetime: 604_801,
             ..TICKET
         };
         let suite = CipherSuite::Aes128GcmSha256;

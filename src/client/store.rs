@@ -434,6 +434,24 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_meet_at_one_endpoint_leave_no_room_reserved() {
+        let store = store(1000, 1);
+        let server = endpoint(1, None);
+        std::thread::scope(|scope| {
+            for thread in 0..4_u32 {
+                let (store, server) = (&store, &server);
+                scope.spawn(move || {
+                    for i in 0..6000_u32 {
+                        put(store, server, &(i * 4 + thread).to_be_bytes());
+                        let _ = take(store, server);
+                    }
+                });
+            }
+        });
+        assert!(store.is_empty() && store.map.is_empty(), "{store:?}");
+    }
+
+    #[test]
     fn a_newer_session_takes_the_place_of_the_older_and_more_are_newest_first() {
         let server = endpoint(1, None);
         let one = store(8, 1);

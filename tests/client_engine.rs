@@ -1,0 +1,186 @@
+//! The two sides of the library meet: what the engine issues, the client keeps and offers; what the
+//! client sends, the engine judges.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+
+use dtls_session::client::{
+    ClientHelloParams, ClientSession, Endpoint, FirstFlight, Framing, SessionStore, StoreConfig,
+};
+use dtls_session::schedule::{CipherSuite, EarlyRecord};
+use dtls_session::wire::{HandshakeType, ServerHello, fragments};
+use dtls_session::{
+    Arrival, Datagram, Engine, NewSession, ResumptionSecret, UnixMillis, Verdict, Worker,
+};
+use ring::rand::SystemRandom;
+
+const T0: UnixMillis = UnixMillis(1_795_000_000_000);
+/// When the client comes back.
+const T1: UnixMillis = UnixMillis(T0.0 + 61_234);
+const EARLY: &[u8] = b"GET /early";
+
+fn client() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 40_000))
+}
+
+fn gateway() -> Endpoint {
+    Endpoint::new(SocketAddr::from(([192, 0, 2, 2], 5684)), Some("gw.example"))
+}
+
+fn params(early_data: bool) -> ClientHelloParams<'static> {
+    ClientHelloParams {
+        server_name: Some("gw.example"),
+        alpn: &[b"coap"],
+        supported_groups: &[29],
+        key_shares: &[(29, &[6; 32])],
+        early_data,
+        ..ClientHelloParams::new([9; 32])
+    }
+}
+
+/// An engine, and a client's store with a ticket that it issued under `suite`.
+fn ticket_issued(suite: CipherSuite) -> (Worker, SessionStore) {
+    let engine = Engine::builder().build(&SystemRandom::new(), T0).unwrap();
+    let mut worker = engine.worker(0).unwrap();
+    let master = vec![8; suite.hash().output_len()];
+    let session = NewSession {
+        suite,
+        secret: ResumptionSecret::Master {
+            secret: &master,
+            ticket_nonce: &[1],
+        },
+        server_name: Some(b"gw.example"),
+        alpn: Some(b"coap"),
+        authenticated: T0,
+        host_data: b"host",
+        message_seq: 5,
+    };
+    let mut out = [0; 1024];
+    let len = worker.issue(&session, client().ip(), T0, &mut out).unwrap();
+    let message = fragments(&out[..len]).next().unwrap().unwrap();
+    assert_eq!(message.msg_type, HandshakeType::NEW_SESSION_TICKET);
+
+    let store = SessionStore::new(StoreConfig::default()).unwrap();
+    let session =
+        ClientSession::from_new_session_ticket(message.body, suite, &master, Some(b"coap"), T0)
+            .unwrap();
+    store.store(gateway(), session, T0).unwrap();
+    (worker, store)
+}
+
+const SUITES: [CipherSuite; 3] = [
+    CipherSuite::Aes128GcmSha256,
+    CipherSuite::Aes256GcmSha384,
+    CipherSuite::Chacha20Poly1305Sha256,
+];
+
+#[test]
+fn a_first_flight_is_accepted_and_its_early_data_opened() {
+    for suite in SUITES {
+        // Given a client with a ticket, and a first flight with early data in two records
+        let (mut worker, store) = ticket_issued(suite);
+        let mut offer = store.take(&gateway(), T1).unwrap().offer(T1);
+        let framing = Framing {
+            max_datagram_len: 200, // so that the ClientHello is in fragments
+            ..Framing::default()
+        };
+        let early = [EARLY, b"more"];
+        let flight = FirstFlight::new(&params(true), Some(&mut offer), &framing, &early).unwrap();
+        let hello_datagrams = flight.datagrams.len() - early.len();
+        assert!(hello_datagrams > 1);
+
+        // When its datagrams come, the last of the ClientHello is the one that is judged,
+        for (i, bytes) in flight.datagrams[..hello_datagrams].iter().enumerate() {
+            let peer = client();
+            let admitted = worker.admit(&[Datagram { bytes, peer }], T1).unwrap();
+            let (_, verdict) = admitted.iter().next().unwrap();
+            if i + 1 < hello_datagrams {
+                assert!(matches!(verdict, Verdict::Incomplete), "{verdict:?}");
+                continue;
+            }
+            // then it is accepted, both sides have the same secrets, and the early data opens.
+            let Verdict::AcceptEarlyData(resumed) = verdict else {
+                panic!("{suite:?}: {verdict:?}");
+            };
+            assert_eq!(resumed.suite, suite);
+            assert_eq!(resumed.session.host_data, b"host");
+            assert_eq!(
+                resumed.early_secret().unwrap().as_bytes(),
+                offer.session().early_secret().as_bytes()
+            );
+            let transcript = flight.transcript.as_ref().unwrap().digest();
+            assert_eq!(
+                resumed.transcript().digest().as_bytes(),
+                transcript.as_bytes()
+            );
+            let mut opener = resumed.early_data().unwrap();
+            for (datagram, plaintext) in flight.datagrams[hello_datagrams..].iter().zip(early) {
+                let mut record = datagram.clone();
+                let opened = opener.open(&mut record, 0, T1).unwrap();
+                assert_eq!(opened, EarlyRecord::ApplicationData(plaintext));
+            }
+        }
+    }
+}
+
+#[test]
+fn trap_39_after_a_retry_the_second_flight_resumes_and_has_no_early_data() {
+    for suite in SUITES {
+        let (mut worker, store) = ticket_issued(suite);
+        let mut offer = store.take(&gateway(), T1).unwrap().offer(T1);
+        let framing = Framing::default();
+        let first = FirstFlight::new(&params(true), Some(&mut offer), &framing, &[EARLY]).unwrap();
+
+        // Given a client at another address than its ticket's, which is asked for a cookie,
+        let peer = SocketAddr::from(([198, 51, 100, 1], 1));
+        let bytes = &first.datagrams[0];
+        let admitted = worker.admit(&[Datagram { bytes, peer }], T1).unwrap();
+        let (_, verdict) = admitted.iter().next().unwrap();
+        assert!(matches!(verdict, Verdict::Resume(..)), "{verdict:?}");
+        drop(admitted);
+        let arrival = Arrival {
+            datagram: Datagram { bytes, peer },
+            hello: None,
+            hello_body: &first.client_hello,
+            message_seq: 0,
+            rest: &[],
+            address_verified: false,
+        };
+        let mut retry = [0; 192];
+        let len = worker
+            .hello_retry_request(&arrival, suite, None, T1, &mut retry)
+            .unwrap();
+        let retry = &retry[..len];
+
+        // when it sends a second ClientHello with that cookie a moment later,
+        let later = UnixMillis(T1.0 + 150);
+        offer.retry(&first.client_hello, retry, later);
+        let answer = ServerHello::parse(retry).unwrap();
+        let params = ClientHelloParams {
+            cookie: answer.cookie,
+            ..params(true)
+        };
+        let framing = Framing {
+            message_seq: 1,
+            sequence_number: 1,
+            ..framing
+        };
+        let second = FirstFlight::new(&params, Some(&mut offer), &framing, &[]).unwrap();
+
+        // then it resumes without early data, and its one datagram is the ClientHello.
+        assert_eq!(second.datagrams.len(), 1);
+        let bytes = &second.datagrams[0];
+        let admitted = worker.admit(&[Datagram { bytes, peer }], later).unwrap();
+        let (arrival, verdict) = admitted.iter().next().unwrap();
+        let Verdict::Resume(resumed, _) = verdict else {
+            panic!("{suite:?}: {verdict:?}");
+        };
+        assert!(arrival.address_verified);
+        assert!(resumed.early_data().is_none());
+        let transcript = second.transcript.as_ref().unwrap().digest();
+        assert_eq!(
+            resumed.transcript().digest().as_bytes(),
+            transcript.as_bytes()
+        );
+    }
+}
