@@ -1,14 +1,9 @@
-//! A ClientHello for simple clients, load tools and tests, and the datagrams it goes out in
-//! (RFC 9147, 5.2 and 5.3).
+//! A ClientHello for simple clients, load tools and tests (RFC 9147, 5.3).
 
-use super::offer::{EarlyDataSealer, Offer};
+use super::offer::Offer;
 use crate::Error;
-use crate::schedule::{CipherSuite, RECORD_OVERHEAD_LEN, Transcript};
-use crate::wire::{
-    ContentType, DTLS_1_3, HANDSHAKE_HEADER_LEN, HandshakeType, LEGACY_RECORD_VERSION,
-    MAX_PLAINTEXT_LEN, PLAINTEXT_HEADER_LEN, PskModes, Writer, dtls_header, extension_type as ext,
-    plaintext_header,
-};
+use crate::schedule::CipherSuite;
+use crate::wire::{DTLS_1_3, LEGACY_RECORD_VERSION, PskModes, Writer, extension_type as ext};
 
 /// What is in a ClientHello. Empty lists and `None` leave their extension out.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +146,7 @@ impl ClientHelloParams<'_> {
         }
     }
 
-    fn announces_early_data(&self, offer: Option<&Offer>) -> bool {
+    pub(super) fn announces_early_data(&self, offer: Option<&Offer>) -> bool {
         self.early_data && offer.is_some_and(Offer::allows_early_data)
     }
 }
@@ -165,146 +160,16 @@ fn codes(w: &mut Writer<'_>, codes: &[u16]) {
     w.vec16(|w| codes.iter().for_each(|&code| w.u16(code)));
 }
 
-/// How a ClientHello is cut into datagrams. The default is that of a first one.
-#[derive(Clone, Copy, Debug)]
-pub struct Framing {
-    /// 0 for the first ClientHello, 1 for the one after a HelloRetryRequest.
-    pub message_seq: u16,
-    /// The record number of the first record. A retransmission goes on counting.
-    pub sequence_number: u64,
-    /// Bytes of the longest datagram. Default 1200.
-    pub max_datagram_len: usize,
-}
-
-impl Default for Framing {
-    fn default() -> Self {
-        Self {
-            message_seq: 0,
-            sequence_number: 0,
-            max_datagram_len: 1200,
-        }
-    }
-}
-
-impl Framing {
-    /// The datagrams of the ClientHello with `body`, each one record with one fragment.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a datagram has no room for a fragment, [`Error::Length`] if the body
-    /// is longer than a handshake message.
-    pub fn datagrams(&self, body: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        const HEADERS_LEN: usize = PLAINTEXT_HEADER_LEN + HANDSHAKE_HEADER_LEN;
-        let room = self.max_datagram_len.saturating_sub(HEADERS_LEN);
-        let room = room.min(MAX_PLAINTEXT_LEN - HANDSHAKE_HEADER_LEN);
-        if room == 0 {
-            return Err(Error::Config("max_datagram_len"));
-        }
-        let len = u32::try_from(body.len()).ok().filter(|len| *len < 1 << 24);
-        let len = len.ok_or(Error::Length("ClientHello"))?;
-        let datagrams = body.chunks(room).zip(0..).map(|(fragment, i)| {
-            let fragment_len = fragment.len() as u32;
-            let offset = i * room as u32;
-            let record_len = (HANDSHAKE_HEADER_LEN + fragment.len()) as u16;
-            let sequence_number = self.sequence_number.saturating_add(i.into());
-            let header = plaintext_header(ContentType::HANDSHAKE, sequence_number, record_len);
-            let handshake = dtls_header(
-                HandshakeType::CLIENT_HELLO,
-                len,
-                self.message_seq,
-                offset,
-                fragment_len,
-            );
-            [&header[..], &handshake, fragment].concat()
-        });
-        Ok(datagrams.collect())
-    }
-}
-
-/// What a client sends before the server's first answer.
-pub struct FirstFlight {
-    /// The body of the ClientHello. Needed to retransmit it and to continue after a
-    /// HelloRetryRequest.
-    pub client_hello: Vec<u8>,
-    /// The ClientHello in one datagram or more, then one for each piece of early data.
-    pub datagrams: Vec<Vec<u8>>,
-    /// The transcript up to and with the ClientHello, if a session is offered.
-    pub transcript: Option<Transcript>,
-    /// Seals more early data, until the handshake is complete or the server has refused it.
-    pub early_data: Option<EarlyDataSealer>,
-}
-
-impl FirstFlight {
-    /// Writes the flight of a ClientHello with `params`, which offers `offer` if there is one, and
-    /// of the `early_data`, one datagram each.
-    ///
-    /// After a HelloRetryRequest the second ClientHello is written in the same way: with the offer
-    /// [prepared](Offer::retry) for it, the cookie, and a `message_seq` of 1.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if there is early data that was not announced, cannot be in this
-    /// handshake, or is longer than a datagram, or if the parameters do not make a ClientHello;
-    /// [`Error::Length`] if something is too long for its field.
-    pub fn new(
-        params: &ClientHelloParams<'_>,
-        offer: Option<&mut Offer>,
-        framing: &Framing,
-        early_data: &[&[u8]],
-    ) -> Result<Self, Error> {
-        let announced = params.announces_early_data(offer.as_deref());
-        if !announced && !early_data.is_empty() {
-            return Err(Error::Config("early data that is not announced"));
-        }
-        let mut client_hello = to_vec(|out| params.write(offer.as_deref(), out))?;
-        let mut transcript = None;
-        let mut sealer = None;
-        if let Some(offer) = offer {
-            let bound = offer.bind(&mut client_hello)?;
-            if announced {
-                sealer = Some(offer.early_data(&bound)?);
-            }
-            transcript = Some(bound);
-        }
-        let mut datagrams = framing.datagrams(&client_hello)?;
-        if let Some(sealer) = &mut sealer {
-            for plaintext in early_data {
-                let mut datagram = vec![0; plaintext.len() + RECORD_OVERHEAD_LEN];
-                if datagram.len() > framing.max_datagram_len {
-                    return Err(Error::Config("early data longer than max_datagram_len"));
-                }
-                let len = sealer.seal(plaintext, &mut datagram)?;
-                datagram.truncate(len);
-                datagrams.push(datagram);
-            }
-        }
-        Ok(Self {
-            client_hello,
-            datagrams,
-            transcript,
-            early_data: sealer,
-        })
-    }
-}
-
-/// Writes twice: to learn how long it is, and then for good.
-fn to_vec(mut write: impl FnMut(&mut [u8]) -> Result<usize, Error>) -> Result<Vec<u8>, Error> {
-    let needed = match write(&mut []) {
-        Err(Error::BufferTooSmall { needed }) => needed,
-        other => other?,
-    };
-    let mut bytes = vec![0; needed];
-    write(&mut bytes)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
+    use super::super::flight::{FirstFlight, Framing};
     use super::super::session::tests::session;
     use super::*;
     use crate::time::UnixMillis;
-    use crate::wire::{ClientHello, KeyShareEntry, Record, fragments, records};
+    use crate::wire::{ClientHello, KeyShareEntry};
 
-    const FULL: ClientHelloParams<'static> = ClientHelloParams {
+    pub(crate) const FULL: ClientHelloParams<'static> = ClientHelloParams {
         legacy_session_id: &[5; 32],
         cipher_suites: &[CipherSuite::Chacha20Poly1305Sha256],
         server_name: Some("gateway.example"),
@@ -365,68 +230,5 @@ mod tests {
         assert!(flight.transcript.is_none() && flight.early_data.is_none());
         let early = FirstFlight::new(&FULL, None, &Framing::default(), &[b"hi"]);
         assert!(matches!(early, Err(Error::Config(_))));
-    }
-
-    #[test]
-    fn trap_29_a_long_client_hello_goes_out_in_fragments_that_fit_and_join() {
-        let framing = Framing {
-            message_seq: 1,
-            sequence_number: 7,
-            max_datagram_len: 90,
-        };
-        let flight = FirstFlight::new(&FULL, None, &framing, &[]).unwrap();
-        assert!(flight.datagrams.len() > 2);
-        let mut joined: Vec<u8> = Vec::new();
-        for (datagram, sequence_number) in flight.datagrams.iter().zip(7..) {
-            assert!(datagram.len() <= 90);
-            let Some(Ok(Record::Plaintext(record))) = records(datagram, 0).next() else {
-                panic!("no plaintext record")
-            };
-            assert_eq!(record.sequence_number, sequence_number);
-            let fragment = fragments(record.fragment).next().unwrap().unwrap();
-            assert_eq!(fragment.msg_type, HandshakeType::CLIENT_HELLO);
-            assert_eq!(fragment.message_seq, 1);
-            assert_eq!(fragment.length as usize, flight.client_hello.len());
-            assert_eq!(fragment.fragment_offset as usize, joined.len());
-            joined.extend(fragment.body);
-        }
-        assert_eq!(joined, flight.client_hello);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_an_error() {
-        let new = |params: &ClientHelloParams<'_>, max_datagram_len, early: &[&[u8]]| {
-            let mut offer = session(b"ticket", 0, 3600).offer(UnixMillis(5));
-            let framing = Framing {
-                max_datagram_len,
-                ..Framing::default()
-            };
-            FirstFlight::new(params, Some(&mut offer), &framing, early).map(|_| ())
-        };
-        assert_eq!(new(&FULL, 26, &[]), Ok(()));
-        assert!(matches!(new(&FULL, 25, &[]), Err(Error::Config(_))));
-        assert!(matches!(
-            new(&FULL, 100, &[&[0; 100]]),
-            Err(Error::Config(_))
-        ));
-        let long_session_id = ClientHelloParams {
-            legacy_session_id: &[0; 33],
-            ..FULL
-        };
-        assert!(matches!(
-            new(&long_session_id, 1200, &[]),
-            Err(Error::Length(_))
-        ));
-        let long_name = "n".repeat(70_000);
-        let long_name = ClientHelloParams {
-            server_name: Some(&long_name),
-            ..FULL
-        };
-        assert!(matches!(new(&long_name, 1200, &[]), Err(Error::Length(_))));
-        let no_modes = ClientHelloParams {
-            psk_modes: PskModes::default(),
-            ..FULL
-        };
-        assert!(matches!(new(&no_modes, 1200, &[]), Err(Error::Config(_))));
     }
 }

@@ -58,13 +58,15 @@
 //! ```
 
 mod endpoint;
+mod flight;
 mod hello;
 mod offer;
 mod session;
 mod store;
 
 pub use endpoint::Endpoint;
-pub use hello::{ClientHelloParams, FirstFlight, Framing};
+pub use flight::{FirstFlight, Framing};
+pub use hello::ClientHelloParams;
 pub use offer::{EarlyDataSealer, Offer};
 pub use session::{ClientSession, SessionInfo, TicketRefused};
 pub use store::{NotStored, SessionStore, StoreConfig};

@@ -227,7 +227,8 @@ impl EarlyDataSealer {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::hello::{ClientHelloParams, FirstFlight, Framing};
+    use super::super::flight::{FirstFlight, Framing};
+    use super::super::hello::ClientHelloParams;
     use super::super::session::tests::session;
     use super::*;
     use crate::schedule::{EarlyDataOpener, RECORD_OVERHEAD_LEN};

@@ -310,8 +310,7 @@ fn memory_limit(config: &StoreConfig) -> Option<usize> {
 mod tests {
     use super::super::session::tests::session;
     use super::*;
-    use proptest::prelude::*;
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashSet;
     use std::net::{Ipv4Addr, SocketAddr};
     use std::sync::atomic::AtomicBool;
 
@@ -528,116 +527,6 @@ mod tests {
                 ..StoreConfig::default()
             };
             assert!(matches!(SessionStore::new(config), Err(Error::Config(_))));
-        }
-    }
-
-    /// What a store should do, said as simply as can be: per server, oldest first, the ticket and
-    /// when it expires.
-    #[derive(Default)]
-    struct Oracle(HashMap<u16, Vec<(u32, u64)>>);
-
-    impl Oracle {
-        fn store(&mut self, server: u16, ticket: u32, expires: u64, now: u64, per_endpoint: usize) {
-            if expires <= now {
-                return;
-            }
-            let held = self.0.entry(server).or_default();
-            let place = held.iter().position(|held| held.1 <= now);
-            if let Some(place) = place {
-                held.remove(place);
-            } else if held.len() == per_endpoint {
-                held.remove(0);
-            }
-            held.push((ticket, expires));
-        }
-
-        fn newest(&self, server: u16, now: u64) -> Option<usize> {
-            let held = self.0.get(&server)?;
-            held.iter().rposition(|held| held.1 > now)
-        }
-
-        fn prune(&mut self, now: u64) -> usize {
-            let before = self.len();
-            self.0
-                .values_mut()
-                .for_each(|held| held.retain(|held| held.1 > now));
-            before - self.len()
-        }
-
-        fn len(&self) -> usize {
-            self.0.values().map(Vec::len).sum()
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Store(u16, u32),
-        Take(u16),
-        Get(u16),
-        Remove(u16),
-        Prune,
-        /// Seconds, in either direction.
-        Clock(i64),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        let server = 0..4_u16;
-        prop_oneof![
-            4 => (server.clone(), 1..100_u32).prop_map(|(s, lifetime)| Step::Store(s, lifetime)),
-            3 => server.clone().prop_map(Step::Take),
-            2 => server.clone().prop_map(Step::Get),
-            1 => server.prop_map(Step::Remove),
-            1 => Just(Step::Prune),
-            3 => (-60..60_i64).prop_map(Step::Clock),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn trap_38_the_store_does_what_the_oracle_does_whatever_the_clock_says(
-            steps in prop::collection::vec(step(), 1..120),
-            per_endpoint in 1..4_usize,
-        ) {
-            let store = store(1000, per_endpoint);
-            let mut oracle = Oracle::default();
-            let mut handed_out = HashSet::new();
-            let mut now = NOW.0;
-            for (ticket, step) in (0_u32..).zip(steps) {
-                match step {
-                    Step::Store(server, lifetime) => {
-                        let session = session(&ticket.to_be_bytes(), now, lifetime);
-                        let expires = session.info().expires.0;
-                        store.store(endpoint(server, None), session, UnixMillis(now)).unwrap();
-                        oracle.store(server, ticket, expires, now, per_endpoint);
-                    }
-                    Step::Take(server) => {
-                        let taken = store.take(&endpoint(server, None), UnixMillis(now));
-                        let expected = oracle.newest(server, now).map(|at| {
-                            oracle.0.get_mut(&server).unwrap().remove(at).0.to_be_bytes()
-                        });
-                        let taken = taken.as_ref().map(ClientSession::ticket);
-                        prop_assert_eq!(taken, expected.as_ref().map(|ticket| &ticket[..]));
-                        if let Some(taken) = taken {
-                            prop_assert!(handed_out.insert(taken.to_vec()));
-                        }
-                    }
-                    Step::Get(server) => {
-                        let info = store.get(&endpoint(server, None), UnixMillis(now));
-                        let expected = oracle.newest(server, now);
-                        let expected = expected.map(|at| oracle.0[&server][at].1);
-                        prop_assert_eq!(info.map(|info| info.expires.0), expected);
-                    }
-                    Step::Remove(server) => {
-                        let removed = oracle.0.remove(&server).map_or(0, |held| held.len());
-                        prop_assert_eq!(store.remove(&endpoint(server, None)), removed);
-                    }
-                    Step::Prune => {
-                        prop_assert_eq!(store.prune(UnixMillis(now)), oracle.prune(now));
-                    }
-                    Step::Clock(seconds) => now = now.saturating_add_signed(1000 * seconds),
-                }
-                prop_assert_eq!(store.len(), oracle.len());
-            }
         }
     }
 }
