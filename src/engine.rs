@@ -369,6 +369,8 @@ impl Worker {
         Ok(Admitted {
             flows,
             spare: &mut self.spare,
+            reader: &self.reader,
+            now,
         })
     }
 
@@ -396,25 +398,6 @@ impl Worker {
         issued
     }
 
-    /// Writes to `out` the body of a HelloRetryRequest that answers the ClientHello of `arrival`:
-    /// it selects `suite`, asks for a key share of `group` if there is one, and for a cookie by
-    /// which [`admit`](Self::admit) will know the client's address. No state is kept
-    /// (RFC 9147, 5.1). Returns its length in bytes, at most 192.
-    pub fn hello_retry_request(
-        &self,
-        arrival: &Arrival<'_>,
-        suite: CipherSuite,
-        group: Option<u16>,
-        now: UnixMillis,
-        out: &mut [u8],
-    ) -> Result<usize, Error> {
-        let mut transcript = Transcript::new(suite.hash());
-        transcript.add(HandshakeType::CLIENT_HELLO, arrival.hello_body);
-        let keys = self.reader.snapshot();
-        let peer = arrival.datagram.peer;
-        write_hello_retry_request(&keys, &transcript.digest(), suite, group, peer, now, out)
-    }
-
     /// The engine of this worker.
     #[must_use]
     pub fn engine(&self) -> &Engine {
@@ -426,6 +409,8 @@ impl Worker {
 pub struct Admitted<'w> {
     flows: Vec<Flow<'w>>,
     spare: &'w mut Vec<Flow<'static>>,
+    reader: &'w KeyReader,
+    now: UnixMillis,
 }
 
 impl<'w> Admitted<'w> {
@@ -434,6 +419,26 @@ impl<'w> Admitted<'w> {
         self.flows
             .iter()
             .map(|flow| (&flow.arrival, flow.verdict()))
+    }
+
+    /// Writes to `out` the body of a HelloRetryRequest that answers the ClientHello of `arrival`:
+    /// it selects `suite`, asks for a key share of `group` if there is one, and for a cookie by
+    /// which [`Worker::admit`] will know the client's address. No state is kept
+    /// (RFC 9147, 5.1). Returns its length in bytes, at most 192.
+    ///
+    /// A ClientHello that was [retried](Arrival::retried) must not be answered so again.
+    pub fn hello_retry_request(
+        &self,
+        arrival: &Arrival<'_>,
+        suite: CipherSuite,
+        group: Option<u16>,
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        let mut transcript = Transcript::new(suite.hash());
+        transcript.add(HandshakeType::CLIENT_HELLO, arrival.hello_body);
+        let keys = self.reader.snapshot();
+        let (hello, peer) = (transcript.digest(), arrival.datagram.peer);
+        write_hello_retry_request(&keys, &hello, suite, group, peer, self.now, out)
     }
 }
 

@@ -16,7 +16,7 @@ mod random;
 mod sync;
 mod time;
 
-pub use admission::{Arrival, Datagram, Resumed, Verdict};
+pub use admission::{Arrival, Datagram, Resumed, Retried, Verdict};
 pub use engine::{Admitted, BATCH_MAX, Builder, Engine, Worker};
 pub use error::Error;
 pub use keys::{KeySecret, TicketKeyManager};

@@ -9,9 +9,7 @@ use dtls_session::client::{
 };
 use dtls_session::schedule::{CipherSuite, EarlyRecord};
 use dtls_session::wire::{HandshakeType, ServerHello, fragments};
-use dtls_session::{
-    Arrival, Datagram, Engine, NewSession, ResumptionSecret, UnixMillis, Verdict, Worker,
-};
+use dtls_session::{Datagram, Engine, NewSession, ResumptionSecret, UnixMillis, Verdict, Worker};
 use ring::rand::SystemRandom;
 
 const T0: UnixMillis = UnixMillis(1_795_000_000_000);
@@ -135,21 +133,13 @@ fn trap_39_after_a_retry_the_second_flight_resumes_and_has_no_early_data() {
         let peer = SocketAddr::from(([198, 51, 100, 1], 1));
         let bytes = &first.datagrams[0];
         let admitted = worker.admit(&[Datagram { bytes, peer }], T1).unwrap();
-        let (_, verdict) = admitted.iter().next().unwrap();
+        let (arrival, verdict) = admitted.iter().next().unwrap();
         assert!(matches!(verdict, Verdict::Resume(..)), "{verdict:?}");
-        drop(admitted);
-        let arrival = Arrival {
-            datagram: Datagram { bytes, peer },
-            hello: None,
-            hello_body: &first.client_hello,
-            message_seq: 0,
-            rest: &[],
-            address_verified: false,
-        };
         let mut retry = [0; 192];
-        let len = worker
-            .hello_retry_request(&arrival, suite, None, T1, &mut retry)
+        let len = admitted
+            .hello_retry_request(arrival, suite, None, &mut retry)
             .unwrap();
+        drop(admitted);
         let retry = &retry[..len];
 
         // when it sends a second ClientHello with that cookie a moment later,

@@ -567,23 +567,15 @@ fn trap_27_a_hello_retry_request_costs_the_0rtt_and_its_cookie_proves_the_addres
             bytes: &first.datagrams[0],
             peer: roaming,
         }];
-        let arrival = {
+        let len = {
             let admitted = worker.admit(&batch, after(100)).unwrap();
             let (arrival, verdict) = admitted.iter().next().unwrap();
             assert_eq!(seen(verdict), Seen::Resume(NoEarlyData::OtherAddress));
-            arrival.hello_body.to_vec()
+            assert!(arrival.retried.is_none());
+            admitted
+                .hello_retry_request(arrival, suite, None, &mut retry)
+                .unwrap()
         };
-        let arrival = dtls_session::Arrival {
-            datagram: batch[0],
-            hello: None,
-            hello_body: &arrival,
-            message_seq: 0,
-            rest: &[],
-            address_verified: false,
-        };
-        let len = worker
-            .hello_retry_request(&arrival, suite, None, after(101), &mut retry)
-            .unwrap();
         let hrr = dtls_session::wire::ServerHello::parse(&retry[..len]).unwrap();
         assert!(hrr.is_hello_retry_request());
         // The client sends its second ClientHello, with the cookie.
@@ -620,6 +612,16 @@ fn trap_27_a_hello_retry_request_costs_the_0rtt_and_its_cookie_proves_the_addres
             "{suite:?}"
         );
         assert!(arrival.address_verified);
+        // What was selected and the transcript come back from the cookie, also for a full handshake.
+        let Verdict::Resume(resumed, _) = verdict else {
+            unreachable!()
+        };
+        let retried = arrival.retried.as_ref().unwrap();
+        assert_eq!((retried.suite, retried.group), (suite, None));
+        let transcript = arrival.transcript(suite.hash()).unwrap();
+        assert!(transcript.digest() == resumed.transcript().digest());
+        let other = SUITES.into_iter().find(|s| s.hash() != suite.hash());
+        assert!(arrival.transcript(other.unwrap().hash()).is_none());
     }
 }
 

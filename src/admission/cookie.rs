@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::Retried;
 use crate::error::Error;
 use crate::keys::{KeyId, KeySnapshot};
 use crate::schedule::{CipherSuite, Digest, HashAlgorithm, Transcript};
@@ -44,14 +45,14 @@ pub(crate) fn write(
     hello_retry_request(suite, group, &cookie[..body + MAC]).write(out)
 }
 
-/// Checks the cookie of a second ClientHello from `peer`, and returns the transcript before it.
+/// Checks the cookie of a second ClientHello from `peer`, and returns what came before it.
 pub(crate) fn verify(
     keys: &KeySnapshot<'_>,
     cookie: &[u8],
     lifetime: Duration,
     peer: SocketAddr,
     now: UnixMillis,
-) -> Option<Transcript> {
+) -> Option<Retried> {
     let (body, mac) = cookie.split_at_checked(cookie.len().checked_sub(MAC)?)?;
     let (head, digest) = body.split_first_chunk::<HEAD>()?;
     let [id, time] = [field(head, 0), field(head, 8)].map(u64::from_be_bytes);
@@ -66,7 +67,11 @@ pub(crate) fn verify(
     }
     let suite = CipherSuite::from_code(suite)?;
     let group = (group != 0).then_some(group);
-    transcript(suite, group, cookie, digest)
+    Some(Retried {
+        suite,
+        group,
+        before: transcript(suite, group, cookie, digest)?,
+    })
 }
 
 /// The transcript of the first ClientHello and of the HelloRetryRequest, which is written again.

@@ -14,11 +14,11 @@ pub(crate) use pipeline::{Birth, Decision, Flow, Judge, Rules, read};
 pub(crate) use retransmission::Retransmissions;
 
 use crate::schedule::{
-    CipherSuite, ClientHelloHash, EarlyDataOpener, EarlySecret, LabelPrefix, Secret, TrafficKeys,
-    Transcript,
+    CipherSuite, ClientHelloHash, EarlyDataOpener, EarlySecret, HashAlgorithm, LabelPrefix, Secret,
+    TrafficKeys, Transcript,
 };
 use crate::ticket::SessionState;
-use crate::wire::ClientHello;
+use crate::wire::{ClientHello, HandshakeType};
 
 /// A datagram, and who it says has sent it.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ pub enum AddressPolicy {
 }
 
 /// A datagram that was looked at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Arrival<'a> {
     /// The datagram.
     pub datagram: Datagram<'a>,
@@ -58,6 +58,30 @@ pub struct Arrival<'a> {
     /// The peer was seen to receive at its address: it echoed a cookie, or its ticket was issued
     /// there.
     pub address_verified: bool,
+    /// What came before the ClientHello, if it echoes a good cookie.
+    pub retried: Option<Retried>,
+}
+
+/// The HelloRetryRequest that a second ClientHello answers. The cookie tells all of it, so that
+/// nothing was kept.
+#[derive(Clone)]
+pub struct Retried {
+    /// The suite that it selected, and that the ServerHello has to select too
+    /// (RFC 8446, 4.1.4).
+    pub suite: CipherSuite,
+    /// The group that it asked a key share of, if it did. The client has to have sent that share
+    /// and no other.
+    pub group: Option<u16>,
+    before: Transcript,
+}
+
+impl std::fmt::Debug for Retried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Retried")
+            .field("suite", &self.suite)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Arrival<'_> {
@@ -66,6 +90,22 @@ impl Arrival<'_> {
     #[must_use]
     pub fn send_limit(&self) -> Option<usize> {
         (!self.address_verified).then(|| self.datagram.bytes.len().saturating_mul(3))
+    }
+
+    /// The transcript up to and with the ClientHello, for a full handshake; a resumption has its
+    /// own ([`Resumed::transcript`]). `None` if `hash` is not that of the suite which a
+    /// HelloRetryRequest selected before.
+    #[must_use]
+    pub fn transcript(&self, hash: HashAlgorithm) -> Option<Transcript> {
+        let mut transcript = match &self.retried {
+            Some(retried) => retried.before.clone(),
+            None => Transcript::new(hash),
+        };
+        if transcript.hash() != hash {
+            return None;
+        }
+        transcript.add(HandshakeType::CLIENT_HELLO, self.hello_body);
+        Some(transcript)
     }
 }
 

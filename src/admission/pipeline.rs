@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::retransmission::Retransmissions;
 use super::verdict::{AbortReason, Discarded, NoEarlyData, NoResumption, Verdict};
-use super::{AddressPolicy, Arrival, Datagram, Resumed, cookie};
+use super::{AddressPolicy, Arrival, Datagram, Resumed, Retried, cookie};
 use crate::keys::{BirthPlace, KeySnapshot, TicketKey};
 use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike, expected_arrival};
 use crate::schedule::{
@@ -39,8 +39,6 @@ pub(crate) struct Rules {
 /// One datagram on its way.
 pub(crate) struct Flow<'w> {
     pub(crate) arrival: Arrival<'w>,
-    /// The transcript before this ClientHello, if it follows a HelloRetryRequest.
-    retried: Option<Transcript>,
     opened: Option<Opened<'w>>,
     resumed: Option<Resumed<'w>>,
     decision: Decision,
@@ -84,8 +82,8 @@ impl<'w> Flow<'w> {
                 message_seq: 0,
                 rest: &[],
                 address_verified: false,
+                retried: None,
             },
-            retried: None,
             opened: None,
             resumed: None,
             decision: Decision::Pending,
@@ -206,8 +204,7 @@ impl<'k> Judge<'_, 'k> {
         if let (Some(cookie), true) = (hello.cookie, hello.offers_dtls13) {
             let peer = flow.arrival.datagram.peer;
             let lifetime = self.rules.cookie_lifetime;
-            let Some(transcript) = cookie::verify(self.keys, cookie, lifetime, peer, self.now)
-            else {
+            let Some(retried) = cookie::verify(self.keys, cookie, lifetime, peer, self.now) else {
                 let (alert, why) = (
                     AlertDescription::ILLEGAL_PARAMETER,
                     AbortReason::InvalidCookie,
@@ -215,10 +212,10 @@ impl<'k> Judge<'_, 'k> {
                 flow.decision = Decision::Abort(alert, why);
                 return None;
             };
-            flow.retried = Some(transcript);
+            flow.arrival.retried = Some(retried);
             flow.arrival.address_verified = true;
         }
-        match self.opened(hello, flow.retried.as_ref(), scratch) {
+        match self.opened(hello, flow.arrival.retried.as_ref(), scratch) {
             Ok((birth, opened)) => {
                 flow.opened = Some(opened);
                 Some(birth)
@@ -233,7 +230,7 @@ impl<'k> Judge<'_, 'k> {
     fn opened<'w>(
         &self,
         hello: &ClientHello<'w>,
-        retried: Option<&Transcript>,
+        retried: Option<&Retried>,
         scratch: &'w mut Scratch,
     ) -> Result<((&'k TicketKey, BirthPlace), Opened<'w>), NoResumption> {
         if !hello.offers_dtls13 {
@@ -259,10 +256,14 @@ impl<'k> Judge<'_, 'k> {
             return Err(NoResumption::OtherServerName);
         }
         let hash = session.suite.hash();
-        if retried.is_some_and(|transcript| transcript.hash() != hash) {
-            return Err(NoResumption::NoCommonSuite);
-        }
-        let suite = select_suite(hello, session.suite).ok_or(NoResumption::NoCommonSuite)?;
+        // A HelloRetryRequest has selected the suite already.
+        let preferred = retried.map_or(session.suite, |retried| retried.suite);
+        let suite = match select_suite(hello, preferred) {
+            Some(suite) if suite.hash() == hash && retried.is_none_or(|r| r.suite == suite) => {
+                suite
+            }
+            _ => return Err(NoResumption::NoCommonSuite),
+        };
         let alpn = match session.alpn {
             0 => None,
             alpn => hello.alpn().find(|protocol| context(protocol) == alpn),
@@ -310,10 +311,10 @@ impl<'k> Judge<'_, 'k> {
     pub(crate) fn verify(&self, flow: &mut Flow<'_>) {
         let Some(opened) = &flow.opened else { return };
         let hash = opened.session.suite.hash();
-        let before = flow
-            .retried
-            .clone()
-            .unwrap_or_else(|| Transcript::new(hash));
+        let before = match &flow.arrival.retried {
+            Some(retried) => retried.before.clone(),
+            None => Transcript::new(hash),
+        };
         let hello = ClientHelloHash::new(before, flow.arrival.hello_body, opened.truncated_len);
         let binder_key = HmacKey::from_midstates(hash, opened.session.binder_midstates);
         let (Some(hello), Some(binder_key)) = (hello, binder_key) else {
@@ -353,7 +354,7 @@ impl<'k> Judge<'_, 'k> {
         }
         flow.arrival.address_verified |= opened.session.address == mapped(peer.ip());
         let refusal = self
-            .refusal(&flow.arrival, opened, flow.retried.is_some())
+            .refusal(&flow.arrival, opened)
             .or_else(|| self.strike(opened, birth));
         flow.decision = match refusal {
             Some(why_not) => Decision::Resume(why_not),
@@ -365,18 +366,13 @@ impl<'k> Judge<'_, 'k> {
     }
 
     /// What speaks against 0-RTT, but for a replay.
-    fn refusal(
-        &self,
-        arrival: &Arrival<'_>,
-        opened: &Opened<'_>,
-        retried: bool,
-    ) -> Option<NoEarlyData> {
+    fn refusal(&self, arrival: &Arrival<'_>, opened: &Opened<'_>) -> Option<NoEarlyData> {
         let hello = arrival.hello.as_ref()?;
         let expected = opened.expected_arrival();
         let freshness = self.rules.freshness.check(expected, self.now);
         if !hello.early_data {
             Some(NoEarlyData::NotOffered)
-        } else if retried || arrival.message_seq > 0 {
+        } else if arrival.retried.is_some() || arrival.message_seq > 0 {
             Some(NoEarlyData::HelloRetryRequest)
         } else if opened.session.max_early_data == 0 {
             Some(NoEarlyData::NotPermitted)
@@ -444,15 +440,15 @@ impl Opened<'_> {
     }
 }
 
-/// The session's suite if the client offers it, else the first with the same hash.
-fn select_suite(hello: &ClientHello<'_>, session: CipherSuite) -> Option<CipherSuite> {
+/// The preferred suite if the client offers it, else the first with the same hash.
+fn select_suite(hello: &ClientHello<'_>, preferred: CipherSuite) -> Option<CipherSuite> {
     let mut usable = hello
         .cipher_suites()
         .filter_map(CipherSuite::from_code)
-        .filter(|suite| suite.hash() == session.hash());
+        .filter(|suite| suite.hash() == preferred.hash());
     let first = usable.next()?;
-    let offered = first == session || usable.any(|suite| suite == session);
-    Some(if offered { session } else { first })
+    let offered = first == preferred || usable.any(|suite| suite == preferred);
+    Some(if offered { preferred } else { first })
 }
 
 fn early_traffic_secret(resumed: &Resumed<'_>) -> Option<Secret> {
