@@ -1,5 +1,5 @@
 //! A gateway and its clients, for tests: time and randomness are ours.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::cell::Cell;
 use std::net::SocketAddr;

@@ -1,0 +1,543 @@
+//! Ticket keys: rotation, retirement, nonces, lifetimes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use common::*;
+use dtls_session::admission::{NoEarlyData, NoResumption};
+use dtls_session::keys::{KeyConfig, KeyRole, TICKET_LIFETIME_MAX};
+use dtls_session::schedule::CipherSuite;
+use dtls_session::ticket::{OpenError, Scratch};
+use dtls_session::wire::NewSessionTicket;
+use dtls_session::{
+    EncryptedTicket, Engine, Error, KeySecret, RandomUnavailable, SecureRandom, TicketKeyManager,
+    UnixMillis,
+};
+
+const HOUR: u64 = 3_600_000;
+
+fn manager(config: KeyConfig) -> TicketKeyManager {
+    TicketKeyManager::new(config, &Seeded::new(1), NOW).unwrap()
+}
+
+fn seal(keys: &TicketKeyManager, lane: u8, now: UnixMillis) -> Vec<u8> {
+    let mut out = [0; 256];
+    let reader = keys.reader();
+    let (len, _) = reader
+        .snapshot()
+        .seal_opaque(lane, b"host", 60, now, &mut out)
+        .unwrap();
+    out[..len].to_vec()
+}
+
+fn opens(keys: &TicketKeyManager, ticket: &[u8]) -> Result<(), OpenError> {
+    let reader = keys.reader();
+    let mut scratch = Scratch::new();
+    let ticket = EncryptedTicket::parse(ticket)?;
+    ticket.open(&reader.snapshot(), &mut scratch).map(|_| ())
+}
+
+#[test]
+fn trap_16_no_nonce_repeats_over_lanes_rotations_and_restarts() {
+    // Given the same ticket key in three processes, each with two lanes and several rotations:
+    // a ticket's key id, issuer and serial name key and nonce, so no two may share all of them.
+    // They are masked, so equal plaintexts under one nonce would show as equal ciphertexts.
+    let mut seen = HashSet::new();
+    for process in 0..3 {
+        let config = KeyConfig {
+            lanes: 2,
+            ..KeyConfig::default()
+        };
+        let random = Seeded::new(process);
+        let keys =
+            TicketKeyManager::with_key(config, &KeySecret::new([9; 32]), &random, NOW).unwrap();
+        for _ in 0..3 {
+            for n in 0..2_000 {
+                let ticket = seal(&keys, n as u8 % 2, NOW);
+                assert!(
+                    seen.insert(ticket[21..].to_vec()),
+                    "a ciphertext came twice"
+                );
+            }
+            keys.rotate(NOW, &random).unwrap();
+        }
+    }
+}
+
+#[test]
+fn trap_16_a_lane_without_serials_lets_the_next_key_take_over() {
+    let keys = KeyConfig {
+        serials_per_lane: 8,
+        ..KeyConfig::default()
+    };
+    let engine = engine(Engine::builder().keys(keys));
+    let mut worker = engine.worker(0).unwrap();
+    let first = engine.keys().active();
+    let tickets: Vec<_> = (0..16).map(|_| ticket(&mut worker, NOW)).collect();
+    assert_ne!(
+        engine.keys().active(),
+        first,
+        "the pending key took over by itself"
+    );
+    // Nobody has drawn another key, so the second is the last.
+    let mut out = [0; 512];
+    let session = session(CipherSuite::Aes128GcmSha256, NOW);
+    let issued = worker.issue(&session, client_address().ip(), NOW, &mut out);
+    assert_eq!(issued, Err(Error::SerialsExhausted));
+    // Maintenance draws one, and issuing goes on.
+    engine.maintain(after(1), &Seeded::new(5)).unwrap();
+    assert!(
+        worker
+            .issue(&session, client_address().ip(), after(1), &mut out)
+            .is_ok()
+    );
+    // All tickets of before are good.
+    for (n, ticket) in tickets.iter().enumerate() {
+        let flight = flight(&params(n as u8), offer(ticket, NOW, after(100)));
+        assert_eq!(
+            admit(&mut worker, &flight.datagrams[0], after(100)),
+            Seen::Accept,
+            "{n}"
+        );
+    }
+}
+
+#[test]
+fn rotation_comes_early_when_serials_run_out() {
+    let keys = KeyConfig {
+        serials_per_lane: 80,
+        ..KeyConfig::default()
+    };
+    let engine = engine(Engine::builder().keys(keys));
+    let mut worker = engine.worker(0).unwrap();
+    for _ in 0..70 {
+        ticket(&mut worker, NOW);
+    }
+    assert!(
+        !engine
+            .maintain(after(1000), &Seeded::new(5))
+            .unwrap()
+            .rotated
+    );
+    ticket(&mut worker, NOW);
+    assert!(
+        engine
+            .maintain(after(2000), &Seeded::new(5))
+            .unwrap()
+            .rotated
+    );
+    assert!(
+        !engine
+            .maintain(after(3000), &Seeded::new(5))
+            .unwrap()
+            .rotated
+    );
+}
+
+#[test]
+fn trap_17_the_first_key_seals_at_once() {
+    let keys = manager(KeyConfig::default());
+    assert_eq!(opens(&keys, &seal(&keys, 0, NOW)), Ok(()));
+}
+
+#[test]
+fn trap_17_an_imported_key_opens_before_it_seals() {
+    let fleet = KeyConfig {
+        rotation_interval: None,
+        ..KeyConfig::default()
+    };
+    let [here, there] = [1, 2].map(|seed| {
+        let first = KeySecret::new([1; 32]);
+        TicketKeyManager::with_key(fleet.clone(), &first, &Seeded::new(seed), NOW).unwrap()
+    });
+    let next = KeySecret::new([2; 32]);
+    let id = here.import(&next, after(60_000), NOW).unwrap();
+    there.import(&next, after(60_000), NOW).unwrap();
+    assert_ne!(here.active(), id, "it does not seal yet");
+    // The other host's clock is ahead: it seals already, and here the ticket opens.
+    there.maintain(after(60_000), &Seeded::new(3)).unwrap();
+    assert_eq!(there.active(), id);
+    assert_eq!(opens(&here, &seal(&there, 0, after(60_000))), Ok(()));
+    here.maintain(after(60_000), &Seeded::new(3)).unwrap();
+    assert_eq!(here.active(), id);
+    assert_eq!(here.import(&next, NOW, NOW), Err(Error::DuplicateKey));
+}
+
+#[test]
+fn trap_18_a_key_outlives_its_tickets() {
+    let config = KeyConfig {
+        ticket_lifetime: Duration::from_secs(7_200),
+        ..KeyConfig::default()
+    };
+    let engine = engine(Engine::builder().keys(config));
+    let mut worker = engine.worker(0).unwrap();
+    let random = Seeded::new(4);
+    let mut tickets = Vec::new();
+    for minute in 0..600 {
+        let now = after(minute * 60_000);
+        engine.maintain(now, &random).unwrap();
+        tickets.push((minute, ticket(&mut worker, now)));
+        // Every ticket that has not expired opens, every expired one is refused.
+        for (issued, ticket) in tickets.iter().step_by(29) {
+            let flight = first_flight(ticket, after(issued * 60_000), now);
+            let verdict = admit_from(&mut worker, &flight.datagrams[0], peer(3, 3), now);
+            let age = minute - issued;
+            match verdict {
+                Seen::Resume(NoEarlyData::OtherAddress) | Seen::Retransmission => {
+                    assert!(age < 120, "{age} minutes");
+                }
+                Seen::Full(NoResumption::TicketExpired | NoResumption::UnknownKey) => {
+                    assert!(age >= 120, "{age} minutes: {verdict:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    // Ten rotations; keys of before the last three hours are gone.
+    assert!(
+        engine.keys().status().len() <= 5,
+        "{:?}",
+        engine.keys().status()
+    );
+}
+
+#[test]
+fn trap_18_a_retired_key_is_forgotten_only_when_its_last_reader_leaves() {
+    let config = KeyConfig {
+        ticket_lifetime: Duration::from_secs(60),
+        ..KeyConfig::default()
+    };
+    let keys = manager(config);
+    let random = Seeded::new(2);
+    let reader = keys.reader();
+    seal(&keys, 0, NOW);
+    keys.rotate(NOW, &random).unwrap();
+    let snapshot = reader.snapshot();
+    assert_eq!(keys.maintain(after(61_000), &random).unwrap().retired, 1);
+    assert_eq!(keys.retired_waiting(), 1, "a reader still holds it");
+    drop(snapshot);
+    keys.maintain(after(61_001), &random).unwrap();
+    assert_eq!(keys.retired_waiting(), 0);
+}
+
+#[test]
+fn trap_19_opening_while_rotating_never_meets_a_torn_key() {
+    let lifetime = Duration::from_secs(60);
+    let config = KeyConfig {
+        max_keys: 64,
+        lanes: 2,
+        ticket_lifetime: lifetime,
+        ..KeyConfig::default()
+    };
+    let keys = manager(config);
+    // The clock goes five seconds a rotation, so that keys are retired all the time.
+    let clock = AtomicU64::new(NOW.0);
+    let now = || UnixMillis(clock.load(Ordering::SeqCst));
+    let end = after(400 * 5_000);
+    let opened = std::thread::scope(|scope| {
+        let reading = [0, 1].map(|lane| {
+            let keys = &keys;
+            scope.spawn(move || {
+                let reader = keys.reader();
+                let mut scratch = Scratch::new();
+                let mut opened = 0_u32;
+                while now() < end {
+                    let sealed_at = now();
+                    let mut out = [0; 256];
+                    let sealed = reader
+                        .snapshot()
+                        .seal_opaque(lane, b"x", 60, sealed_at, &mut out);
+                    let ticket = EncryptedTicket::parse(&out[..sealed.unwrap().0]).unwrap();
+                    // Another snapshot: keys may have rotated in between.
+                    let result = ticket.open(&reader.snapshot(), &mut scratch).map(|_| ());
+                    let lives = now() < sealed_at.saturating_add(lifetime);
+                    assert!(result.is_ok() || !lives, "{result:?}");
+                    opened += u32::from(result.is_ok());
+                }
+                opened
+            })
+        });
+        let random = Seeded::new(8);
+        while now() < end {
+            // A reader that is not scheduled can hold keys back until there is no room for more.
+            let rotated = keys.rotate(now(), &random);
+            assert!(
+                matches!(rotated, Ok(_) | Err(Error::TooManyKeys)),
+                "{rotated:?}"
+            );
+            clock.fetch_add(5_000, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        reading.map(|thread| thread.join().unwrap())
+    });
+    assert!(opened.iter().all(|opened| *opened > 100), "{opened:?}");
+    keys.maintain(end, &Seeded::new(9)).unwrap();
+    assert!(keys.status().len() < 20);
+}
+
+/// Fails as often as it is told to.
+struct Flaky(Cell<u32>);
+
+impl SecureRandom for Flaky {
+    fn fill(&self, out: &mut [u8]) -> Result<(), RandomUnavailable> {
+        if let Some(left) = self.0.get().checked_sub(1) {
+            self.0.set(left);
+            return Err(RandomUnavailable);
+        }
+        Seeded::new(77).fill(out)
+    }
+}
+
+#[test]
+fn trap_20_a_failed_rotation_is_heard_of_and_tried_again() {
+    let keys = manager(KeyConfig::default());
+    let first = keys.active();
+    // The interval passes, the pending key takes over, but no further one can be drawn.
+    let flaky = Flaky(Cell::new(1));
+    assert_eq!(
+        keys.maintain(after(HOUR), &flaky),
+        Err(Error::RandomUnavailable)
+    );
+    assert_ne!(keys.active(), first, "what could be done was done");
+    // The next call makes up for it.
+    let pending = || {
+        keys.status()
+            .iter()
+            .filter(|key| key.role == KeyRole::Pending)
+            .count()
+    };
+    assert_eq!(pending(), 0);
+    assert!(keys.maintain(after(HOUR + 1000), &flaky).is_ok());
+    assert_eq!(pending(), 1);
+}
+
+#[test]
+fn a_rotation_beyond_the_limit_is_refused_and_comes_when_there_is_room() {
+    let config = KeyConfig {
+        max_keys: 3,
+        ticket_lifetime: Duration::from_secs(60),
+        ..KeyConfig::default()
+    };
+    let keys = manager(config);
+    let random = Seeded::new(3);
+    seal(&keys, 0, NOW);
+    keys.rotate(NOW, &random).unwrap();
+    seal(&keys, 0, NOW);
+    assert_eq!(keys.rotate(NOW, &random), Err(Error::TooManyKeys));
+    assert!(keys.status().len() <= 3);
+    assert!(keys.rotate(after(60_000), &random).is_ok());
+}
+
+#[test]
+fn the_interval_survives_a_clock_that_steps_back() {
+    let keys = manager(KeyConfig::default());
+    let random = Seeded::new(3);
+    assert!(
+        !keys
+            .maintain(UnixMillis(NOW.0 - 1_000 * HOUR), &random)
+            .unwrap()
+            .rotated
+    );
+    let later = UnixMillis(NOW.0 - 999 * HOUR);
+    assert!(
+        keys.maintain(later, &random).unwrap().rotated,
+        "one hour after the step"
+    );
+}
+
+#[test]
+fn trap_22_resumption_does_not_prolong_a_session_beyond_its_full_handshake() {
+    let builder = Engine::builder().session_lifetime(Duration::from_secs(100_000));
+    let mut worker = worker(builder);
+    let session = session(CipherSuite::Aes128GcmSha256, NOW);
+    for (age_s, expected) in [(0, 86_400), (50_000, 50_000), (99_999, 1)] {
+        let body = ticket_for(&mut worker, &session, after(age_s * 1_000));
+        assert_eq!(
+            NewSessionTicket::parse(&body).unwrap().ticket_lifetime,
+            expected
+        );
+    }
+    let mut out = [0; 512];
+    let late = worker.issue(
+        &session,
+        client_address().ip(),
+        after(100_000_000),
+        &mut out,
+    );
+    assert_eq!(late, Err(Error::SessionExpired));
+}
+
+#[test]
+fn trap_23_lifetimes_above_a_week_are_refused() {
+    let config = |lifetime| KeyConfig {
+        ticket_lifetime: lifetime,
+        ..KeyConfig::default()
+    };
+    let week = TICKET_LIFETIME_MAX;
+    assert_eq!(week, Duration::from_secs(604_800));
+    let build = |lifetime| TicketKeyManager::new(config(lifetime), &Seeded::new(1), NOW);
+    assert!(build(week).is_ok());
+    assert!(matches!(
+        build(week + Duration::from_secs(1)),
+        Err(Error::Config(_))
+    ));
+    assert!(matches!(build(Duration::ZERO), Err(Error::Config(_))));
+    let keys = manager(config(Duration::from_secs(60)));
+    let reader = keys.reader();
+    let sealed = reader
+        .snapshot()
+        .seal_opaque(0, b"x", 61, NOW, &mut [0; 256]);
+    assert!(matches!(sealed, Err(Error::Config(_))));
+}
+
+#[test]
+fn trap_23_tickets_of_any_length_are_refused_without_harm() {
+    let keys = manager(KeyConfig::default());
+    let ticket = seal(&keys, 0, NOW);
+    for len in 0..ticket.len() {
+        assert!(opens(&keys, &ticket[..len]).is_err(), "{len}");
+    }
+    for extra in [1, 15, 16, 32, 70_000] {
+        assert!(opens(&keys, &[&ticket[..], &vec![0; extra]].concat()).is_err());
+    }
+}
+
+#[test]
+fn a_ticket_changed_in_any_bit_does_not_open() {
+    let keys = manager(KeyConfig::default());
+    let ticket = seal(&keys, 0, NOW);
+    for bit in 0..ticket.len() * 8 {
+        let mut changed = ticket.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let expected = if bit < 64 {
+            OpenError::UnknownKey
+        } else {
+            OpenError::Forged
+        };
+        assert_eq!(opens(&keys, &changed), Err(expected), "bit {bit}");
+    }
+}
+
+#[test]
+fn an_observer_learns_nothing_of_how_many_tickets_there_are() {
+    // Neighbouring serials of one key: their masked forms have no order and no common bytes.
+    let keys = manager(KeyConfig::default());
+    let masked: Vec<_> = (0..1_000)
+        .map(|_| seal(&keys, 0, NOW)[16..21].to_vec())
+        .collect();
+    let ascending = masked.windows(2).filter(|pair| pair[0] < pair[1]).count();
+    assert!((400..600).contains(&ascending), "{ascending}");
+    for byte in 0..5 {
+        let distinct: HashSet<_> = masked.iter().map(|masked| masked[byte]).collect();
+        assert!(distinct.len() > 200, "byte {byte}: {}", distinct.len());
+    }
+}
+
+#[test]
+fn opaque_tickets_give_back_the_hosts_bytes() {
+    let keys = manager(KeyConfig::default());
+    let reader = keys.reader();
+    let mut scratch = Scratch::new();
+    for len in [0, 1, 15, 16, 17, dtls_session::ticket::OPAQUE_MAX] {
+        let bytes = vec![0x42; len];
+        let mut out = [0; dtls_session::ticket::TICKET_MAX];
+        let snapshot = reader.snapshot();
+        let (sealed, once) = snapshot.seal_opaque(0, &bytes, 60, NOW, &mut out).unwrap();
+        assert!(once);
+        let ticket = EncryptedTicket::parse(&out[..sealed]).unwrap();
+        let opened = ticket.open(&snapshot, &mut scratch).unwrap();
+        assert_eq!(opened.expires(), after(60_000));
+        assert!(opened.is_home());
+        let dtls_session::ticket::Payload::Opaque {
+            bytes: opened,
+            issued,
+            lifetime,
+        } = opened.payload
+        else {
+            panic!("not opaque");
+        };
+        assert_eq!((opened, issued, lifetime), (&bytes[..], NOW, 60));
+    }
+    let too_long = vec![0; dtls_session::ticket::OPAQUE_MAX + 1];
+    let sealed = reader
+        .snapshot()
+        .seal_opaque(0, &too_long, 60, NOW, &mut [0; 2048]);
+    assert_eq!(sealed, Err(Error::Length("opaque payload")));
+}
+
+#[test]
+fn misuse_gets_a_clear_error() {
+    let build = |config| TicketKeyManager::new(config, &Seeded::new(1), NOW).map(|_| ());
+    for config in [
+        KeyConfig {
+            lanes: 0,
+            ..KeyConfig::default()
+        },
+        KeyConfig {
+            lanes: 257,
+            ..KeyConfig::default()
+        },
+        KeyConfig {
+            serials_per_lane: 0,
+            ..KeyConfig::default()
+        },
+        KeyConfig {
+            serials_per_lane: (1 << 32) + 1,
+            ..KeyConfig::default()
+        },
+        KeyConfig {
+            max_keys: 2,
+            ..KeyConfig::default()
+        },
+        KeyConfig {
+            rotation_interval: Some(Duration::ZERO),
+            ..KeyConfig::default()
+        },
+    ] {
+        assert!(matches!(build(config), Err(Error::Config(_))));
+    }
+    let dead = |_: &mut [u8]| Err(RandomUnavailable);
+    let built = TicketKeyManager::new(KeyConfig::default(), &dead, NOW).map(|_| ());
+    assert_eq!(built, Err(Error::RandomUnavailable));
+    let engine = engine(Engine::builder().lanes(2));
+    assert_eq!(engine.worker(2).map(|_| ()), Err(Error::NoSuchLane));
+    let keys = manager(KeyConfig::default());
+    let sealed = keys
+        .reader()
+        .snapshot()
+        .seal_opaque(1, b"x", 60, NOW, &mut [0; 256]);
+    assert_eq!(sealed, Err(Error::NoSuchLane));
+    let sealed = keys
+        .reader()
+        .snapshot()
+        .seal_opaque(0, b"x", 60, NOW, &mut [0; 50]);
+    assert_eq!(
+        sealed,
+        Err(Error::BufferTooSmall {
+            needed: 21 + 32 + 16
+        })
+    );
+    let roles: Vec<_> = keys.status().iter().map(|key| key.role).collect();
+    assert_eq!(roles, [KeyRole::Active, KeyRole::Pending]);
+}
+
+#[test]
+fn trap_24_nothing_secret_is_printed() {
+    let keys = manager(KeyConfig::default());
+    let secret = KeySecret::new([0xAB; 32]);
+    let reader = keys.reader();
+    let ticket = seal(&keys, 0, NOW);
+    let mut scratch = Scratch::new();
+    let snapshot = reader.snapshot();
+    let opened = EncryptedTicket::parse(&ticket)
+        .unwrap()
+        .open(&snapshot, &mut scratch)
+        .unwrap();
+    let printed = format!("{secret:?} {:?}", opened.key_id());
+    assert!(!printed.to_lowercase().contains("abab") && printed.contains("KeySecret(..)"));
+}
