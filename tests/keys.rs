@@ -334,6 +334,19 @@ fn a_rotation_beyond_the_limit_is_refused_and_comes_when_there_is_room() {
 }
 
 #[test]
+fn a_random_source_that_repeats_itself_repeats_no_nonce() {
+    let keys = manager(KeyConfig::default());
+    let stuck = |out: &mut [u8]| {
+        out.fill(7);
+        Ok(())
+    };
+    let drawn = (0..4).map(|_| keys.rotate(NOW, &stuck)).collect::<Vec<_>>();
+    assert!(drawn.contains(&Err(Error::DuplicateKey)));
+    let ids: Vec<_> = keys.status().iter().map(|key| key.id).collect();
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+}
+
+#[test]
 fn the_interval_survives_a_clock_that_steps_back() {
     let keys = manager(KeyConfig::default());
     let random = Seeded::new(3);

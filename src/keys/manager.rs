@@ -180,9 +180,6 @@ impl TicketKeyManager {
         let mut entries = lock(&shared.entries);
         let key = TicketKey::new(secret, &shared.household);
         let id = key.id();
-        if entries.iter().any(|entry| entry.key.id() == id) {
-            return Err(Error::DuplicateKey);
-        }
         shared.add_pending(&mut entries, key, activates.0.min(AT_NEXT_ROTATION - 1))?;
         shared.activate_due(&mut entries, now);
         shared.publish(&entries);
@@ -315,6 +312,11 @@ impl Shared {
         key: Arc<TicketKey>,
         activates: u64,
     ) -> Result<(), Error> {
+        // A key that is here twice would count its serials twice, and so repeat nonces. A drawn
+        // key can only be if the random source repeats itself.
+        if entries.iter().any(|entry| entry.key.id() == key.id()) {
+            return Err(Error::DuplicateKey);
+        }
         if entries.len() >= self.config.max_keys {
             return Err(Error::TooManyKeys);
         }

@@ -1,0 +1,265 @@
+//! Single use against a `HashSet`, under anything that can happen to a gateway: issuing, admitting
+//! and replaying on any worker, rotation, restart with the same keys, and a clock that steps.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use common::*;
+use dtls_session::admission::NoEarlyData;
+use dtls_session::keys::KeyConfig;
+use dtls_session::{Engine, KeySecret, ReplayProtection, UnixMillis, Worker};
+use proptest::prelude::*;
+
+const LANES: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A ticket, from this lane.
+    Issue(usize),
+    /// The next flight with a ticket nobody has used, admitted on this lane after a delay in ms.
+    Admit(usize, u64),
+    /// An earlier flight again: which, on which lane, from which port.
+    Replay(prop::sample::Index, usize, u16),
+    /// Time passes, in ms.
+    Pass(u64),
+    /// The clock steps back, in ms.
+    StepBack(u64),
+    Rotate,
+    Maintain,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..LANES).prop_map(Step::Issue),
+        8 => (0..LANES, 0_u64..15_000).prop_map(|(lane, ms)| Step::Admit(lane, ms)),
+        10 => (any::<prop::sample::Index>(), 0..LANES, 1_u16..4)
+            .prop_map(|(which, lane, port)| Step::Replay(which, lane, port)),
+        3 => (0_u64..20_000).prop_map(Step::Pass),
+        1 => (0_u64..30_000).prop_map(Step::StepBack),
+        2 => Just(Step::Rotate),
+        2 => Just(Step::Maintain),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// A ticket, and who issued it when.
+struct Ticket {
+    body: Vec<u8>,
+    issued: UnixMillis,
+    process: u64,
+    expires: UnixMillis,
+}
+
+struct Flight {
+    datagram: Vec<u8>,
+    ticket: usize,
+    expected_arrival: UnixMillis,
+}
+
+struct World {
+    protection: ReplayProtection,
+    process: u64,
+    clock: u64,
+    engine: Engine,
+    workers: Vec<Worker>,
+    tickets: Vec<Ticket>,
+    /// Tickets that no flight offers yet.
+    unused: Vec<usize>,
+    flights: Vec<Flight>,
+    /// What was accepted: flights, and under single use, tickets.
+    accepted: HashSet<usize>,
+    /// Flights judged within the retransmission window: by flight, lane and port.
+    judged: HashMap<(usize, usize, u16), u64>,
+    randoms: u8,
+    stepped_back: bool,
+    drawn: u64,
+}
+
+impl World {
+    fn new(protection: ReplayProtection) -> Self {
+        let clock = NOW.0;
+        let (engine, workers) = Self::start(protection, 0, clock);
+        Self {
+            protection,
+            process: 0,
+            clock,
+            engine,
+            workers,
+            tickets: vec![],
+            unused: vec![],
+            flights: vec![],
+            accepted: HashSet::new(),
+            judged: HashMap::new(),
+            randoms: 0,
+            stepped_back: false,
+            drawn: 0,
+        }
+    }
+
+    fn start(protection: ReplayProtection, process: u64, clock: u64) -> (Engine, Vec<Worker>) {
+        let keys = KeyConfig {
+            lanes: LANES,
+            rotation_interval: Some(Duration::from_secs(20)),
+            ticket_lifetime: Duration::from_secs(40),
+            ..KeyConfig::default()
+        };
+        let engine = Engine::builder()
+            .keys(keys)
+            .ticket_key(KeySecret::new([0x77; 32]))
+            .replay_protection(protection)
+            .recorder_bytes(1 << 20)
+            .retransmission_window(Duration::from_secs(1))
+            .build(&Seeded::new(process), UnixMillis(clock))
+            .unwrap();
+        let workers = (0..LANES)
+            .map(|lane| engine.worker(lane).unwrap())
+            .collect();
+        (engine, workers)
+    }
+
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.clock)
+    }
+
+    fn apply(&mut self, step: &Step) {
+        self.drawn += 1;
+        let random = Seeded::new(1_000 + self.drawn);
+        match step {
+            Step::Issue(lane) => {
+                let now = self.now();
+                let body = ticket(&mut self.workers[*lane], now);
+                let expires = now.saturating_add(Duration::from_secs(40));
+                self.unused.push(self.tickets.len());
+                self.tickets.push(Ticket {
+                    body,
+                    issued: now,
+                    process: self.process,
+                    expires,
+                });
+            }
+            Step::Admit(lane, delay) => {
+                let Some(ticket) = self.unused.pop() else {
+                    return;
+                };
+                let kept = &self.tickets[ticket];
+                let sent = self.now().max(kept.issued);
+                self.randoms = self.randoms.wrapping_add(1);
+                let offer = offer(&kept.body, kept.issued, sent);
+                let flight = flight(&params(self.randoms), offer);
+                let datagram = flight.datagrams[0].clone();
+                self.flights.push(Flight {
+                    datagram,
+                    ticket,
+                    expected_arrival: sent,
+                });
+                self.clock += delay;
+                self.judge(self.flights.len() - 1, *lane, 1);
+                if self.protection != ReplayProtection::SingleUseTickets {
+                    // Such tickets may be used again.
+                    self.unused.insert(0, ticket);
+                }
+            }
+            Step::Replay(which, lane, port) => {
+                if !self.flights.is_empty() {
+                    self.judge(which.index(self.flights.len()), *lane, *port);
+                }
+            }
+            Step::Pass(ms) => self.clock += ms,
+            Step::StepBack(ms) => {
+                self.clock -= ms;
+                self.stepped_back = true;
+            }
+            Step::Rotate => {
+                self.engine.keys().rotate(self.now(), &random).unwrap();
+            }
+            Step::Maintain => {
+                self.engine.maintain(self.now(), &random).unwrap();
+            }
+            Step::Restart => {
+                self.process += 1;
+                (self.engine, self.workers) =
+                    Self::start(self.protection, self.process, self.clock);
+                self.judged.clear();
+            }
+        }
+    }
+
+    /// Offers a flight and compares the verdict with what the plain model says.
+    fn judge(&mut self, which: usize, lane: usize, port: u16) {
+        let now = self.now();
+        let flight = &self.flights[which];
+        let ticket = &self.tickets[flight.ticket];
+        let verdict = admit_from(
+            &mut self.workers[lane],
+            &flight.datagram,
+            peer(1, port),
+            now,
+        );
+
+        let used = match self.protection {
+            ReplayProtection::SingleUseTickets => flight.ticket,
+            _ => which,
+        };
+        if verdict == Seen::Accept {
+            assert!(
+                self.accepted.insert(used),
+                "flight {which} was accepted a second time"
+            );
+        }
+        let repeated = self.judged.get(&(which, lane, port));
+        let expected = if repeated.is_some_and(|at| at.abs_diff(now.0) < 1_000) {
+            [Seen::Retransmission].to_vec()
+        } else if now >= ticket.expires {
+            use dtls_session::admission::NoResumption::{TicketExpired, UnknownKey};
+            vec![Seen::Full(TicketExpired), Seen::Full(UnknownKey)]
+        } else if now.saturating_since(flight.expected_arrival) > Duration::from_secs(10) {
+            vec![Seen::Resume(NoEarlyData::Late)]
+        } else if flight.expected_arrival.saturating_since(now) > Duration::from_secs(10) {
+            vec![Seen::Resume(NoEarlyData::Early)]
+        } else if ticket.process != self.process {
+            vec![Seen::Resume(NoEarlyData::OtherIssuer)]
+        } else if self.accepted.contains(&used) && verdict != Seen::Accept {
+            vec![Seen::Resume(NoEarlyData::Replayed)]
+        } else {
+            vec![Seen::Accept]
+        };
+        // Keys that only the process of before had, or that were retired when the clock was
+        // ahead, are unknown: that costs the resumption and never the promise.
+        let lost = Seen::Full(dtls_session::admission::NoResumption::UnknownKey);
+        let known = expected.contains(&verdict) || (verdict == lost && self.may_be_lost(which));
+        assert!(known, "flight {which}: {verdict:?}, expected {expected:?}");
+        if matches!(verdict, Seen::Accept | Seen::Resume(_)) {
+            self.judged.insert((which, lane, port), now.0);
+        }
+    }
+
+    fn may_be_lost(&self, which: usize) -> bool {
+        let ticket = &self.tickets[self.flights[which].ticket];
+        ticket.process != self.process || self.stepped_back
+    }
+}
+
+fn run(protection: ReplayProtection, steps: &[Step]) {
+    let mut world = World::new(protection);
+    for step in steps {
+        world.apply(step);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_ticket_is_accepted_at_most_once(steps in prop::collection::vec(step(), 1..150)) {
+        run(ReplayProtection::SingleUseTickets, &steps);
+    }
+
+    #[test]
+    fn a_client_hello_is_accepted_at_most_once(steps in prop::collection::vec(step(), 1..150)) {
+        run(ReplayProtection::ClientHelloRecording, &steps);
+    }
+}
