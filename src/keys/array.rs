@@ -59,6 +59,7 @@ impl KeyArray {
         &self.entries[self.active].key
     }
 
+    #[inline]
     pub(crate) fn find(&self, id: KeyId) -> Option<&TicketKey> {
         let mut place = first_place(id, self.table.len());
         // Ends, since at least half of the places are empty.
@@ -73,6 +74,7 @@ impl KeyArray {
 }
 
 /// `size` is a power of two.
+#[inline]
 fn first_place(id: KeyId, size: usize) -> usize {
     id.0 as usize & (size - 1)
 }

@@ -480,6 +480,7 @@ impl KeySnapshot<'_> {
         self.array.active()
     }
 
+    #[inline]
     pub(crate) fn find(&self, id: KeyId) -> Option<&TicketKey> {
         self.array.find(id)
     }

@@ -136,6 +136,7 @@ impl TicketKey {
     }
 
     /// The issuer whose tickets this process remembers: itself.
+    #[inline]
     pub(crate) fn issuer(&self) -> Issuer {
         self.issuer
     }
@@ -150,6 +151,7 @@ impl TicketKey {
 
     /// The mask that hides a serial, from the first 16 bytes of the ciphertext (RFC 9147, 4.2.3,
     /// does the same for record numbers).
+    #[inline]
     pub(crate) fn mask(&self, sample: &[u8; 16]) -> Mask {
         // The sample has the length that the algorithm takes, so it cannot fail.
         self.masking.new_mask(sample).unwrap_or_default()
@@ -188,6 +190,7 @@ impl TicketKey {
     }
 
     /// Decrypts ciphertext and tag in place, if they were sealed at `birth`.
+    #[inline]
     pub(crate) fn open<'b>(
         &self,
         birth: &BirthPlace,
@@ -278,6 +281,7 @@ impl Drop for Departure {
 }
 
 /// The nonce is the birth place; the rest of it, the issuer, is in the subkey.
+#[inline]
 fn nonce(lane: u8, serial: u32) -> Nonce {
     let [a, b, c, d] = serial.to_be_bytes();
     Nonce::assume_unique_for_key([0, 0, 0, 0, 0, 0, 0, lane, a, b, c, d])

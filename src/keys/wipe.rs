@@ -32,6 +32,7 @@ impl<T: FlatKey> Wiped<T> {
 impl<T: FlatKey> Deref for Wiped<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         &self.0
     }

@@ -102,6 +102,7 @@ pub(crate) struct Pinned<'r, T> {
 impl<T> Deref for Pinned<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         // SAFETY: loaded under the guard that `self` holds: the collector keeps it until then.
         unsafe { self.value.as_ref() }

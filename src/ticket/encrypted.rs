@@ -44,11 +44,25 @@ impl Scratch {
     }
 
     /// What was opened here last.
+    #[inline]
     pub(crate) fn payload(&self) -> Option<Payload<'_>> {
         decode(self.bytes.get(..self.used.checked_sub(TAG)?)?)
     }
 
+    /// Overwrites what was opened here with what is to be opened.
+    #[inline]
+    fn replace(&mut self, sealed: &[u8]) -> Option<&mut [u8]> {
+        if self.used > sealed.len() {
+            self.wipe();
+        }
+        let room = self.bytes.get_mut(..sealed.len())?;
+        room.copy_from_slice(sealed);
+        self.used = room.len();
+        Some(room)
+    }
+
     /// Overwrites what was opened here.
+    #[inline]
     pub(crate) fn wipe(&mut self) {
         // A plain fill and a look at it: `zeroize` goes byte by byte, which costs as much as the
         // decryption.
@@ -157,6 +171,7 @@ impl OpenedTicket<'_, '_> {
 
 impl<'a> EncryptedTicket<'a> {
     /// A view of `bytes`, if they have the form of a ticket.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, OpenError> {
         let (header, sealed) = bytes.split_first_chunk().ok_or(OpenError::Malformed)?;
         let well_formed =
@@ -170,17 +185,20 @@ impl<'a> EncryptedTicket<'a> {
 
     /// The key that it says has sealed it.
     #[must_use]
+    #[inline]
     pub fn key_id(&self) -> KeyId {
         KeyId(u64_at(self.header, 0))
     }
 
     /// The process that it says has issued it.
     #[must_use]
+    #[inline]
     pub fn issuer(&self) -> Issuer {
         Issuer(u64_at(self.header, 8))
     }
 
     /// Authenticates and decrypts the ticket into `scratch`. Says nothing about expiry or use.
+    #[inline]
     pub fn open<'k, 'b>(
         &self,
         keys: &'k KeySnapshot<'_>,
@@ -196,25 +214,23 @@ impl<'a> EncryptedTicket<'a> {
     }
 
     /// The same; [`Scratch::payload`] has what the ticket holds.
+    #[inline]
     pub(crate) fn open_into<'k>(
         &self,
         keys: &'k KeySnapshot<'_>,
         scratch: &mut Scratch,
     ) -> Result<(&'k TicketKey, BirthPlace), OpenError> {
         let key = keys.find(self.key_id()).ok_or(OpenError::UnknownKey)?;
-        let birth = self.birth(key).ok_or(OpenError::Malformed)?;
-        scratch.wipe();
         let room = scratch
-            .bytes
-            .get_mut(..self.sealed.len())
+            .replace(self.sealed)
             .ok_or(OpenError::Malformed)?;
-        room.copy_from_slice(self.sealed);
-        scratch.used = room.len();
+        let birth = self.birth(key).ok_or(OpenError::Malformed)?;
         // What fails to authenticate is overwritten by `ring`.
         key.open(&birth, room).ok_or(OpenError::Forged)?;
         Ok((key, birth))
     }
 
+    #[inline]
     fn birth(&self, key: &TicketKey) -> Option<BirthPlace> {
         let mask = key.mask(self.sealed.first_chunk()?);
         let masked: &[u8; MASKED] = self.header.last_chunk()?;
@@ -357,6 +373,7 @@ impl From<NoSerial> for Error {
     }
 }
 
+#[inline]
 fn decode(plaintext: &[u8]) -> Option<Payload<'_>> {
     if plaintext.first() != Some(&OPAQUE) {
         return SessionState::decode(plaintext).map(Payload::Session);
@@ -370,12 +387,14 @@ fn decode(plaintext: &[u8]) -> Option<Payload<'_>> {
     })
 }
 
+#[inline]
 fn u64_at(header: &[u8; HEADER], at: usize) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&header[at..at + 8]);
     u64::from_be_bytes(bytes)
 }
 
+#[inline]
 fn xor(mut bytes: [u8; MASKED], mask: [u8; MASKED]) -> [u8; MASKED] {
     bytes
         .iter_mut()

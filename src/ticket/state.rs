@@ -89,6 +89,7 @@ impl SessionState<'_> {
 impl<'a> SessionState<'a> {
     /// Reads a state. `None` can only mean a ticket of another version of this format, since the
     /// bytes have been authenticated.
+    #[inline]
     pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
         let suite = CipherSuite::from_code(0x1300 | u16::from(head[0]))?;
