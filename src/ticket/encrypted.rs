@@ -221,9 +221,7 @@ impl<'a> EncryptedTicket<'a> {
         scratch: &mut Scratch,
     ) -> Result<(&'k TicketKey, BirthPlace), OpenError> {
         let key = keys.find(self.key_id()).ok_or(OpenError::UnknownKey)?;
-        let room = scratch
-            .replace(self.sealed)
-            .ok_or(OpenError::Malformed)?;
+        let room = scratch.replace(self.sealed).ok_or(OpenError::Malformed)?;
         let birth = self.birth(key).ok_or(OpenError::Malformed)?;
         // What fails to authenticate is overwritten by `ring`.
         key.open(&birth, room).ok_or(OpenError::Forged)?;

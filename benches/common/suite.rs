@@ -1,0 +1,57 @@
+//! A bench binary: criterion's report of each contestant, then their ratios from interleaved
+//! rounds, which other work on the machine cannot tilt.
+
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput};
+
+use super::contest::{Contestant, race};
+
+/// Interleaved rounds for the ratios.
+const ROUNDS: usize = 200;
+
+pub struct Suite {
+    criterion: Criterion,
+    /// `cargo bench -- --test`: everything once, to see that it works.
+    pub smoke: bool,
+}
+
+impl Suite {
+    pub fn from_args() -> Self {
+        Self {
+            criterion: Criterion::default()
+                .warm_up_time(Duration::from_millis(300))
+                .measurement_time(Duration::from_secs(1))
+                .sample_size(20)
+                .configure_from_args(),
+            smoke: std::env::args().any(|arg| arg == "--test"),
+        }
+    }
+
+    /// Measures `contestants`, of which the first is ours.
+    pub fn group(&mut self, name: &str, mut contestants: Vec<Contestant>) {
+        let mut group = self.criterion.benchmark_group(name);
+        for contestant in &mut contestants {
+            group.throughput(Throughput::Elements(contestant.ops.into()));
+            group.bench_function(contestant.name, |bencher| {
+                bencher.iter_custom(|rounds| (0..rounds).map(|_| contestant.round()).sum());
+            });
+        }
+        group.finish();
+        let laps = race(&mut contestants, if self.smoke { 1 } else { ROUNDS });
+        println!("\n{name}: best of {ROUNDS} interleaved rounds");
+        let ours = laps[0].ns;
+        for lap in laps {
+            let ratio = ours / lap.ns;
+            println!(
+                "    {:<44} {:>9.1} ns   ours is {ratio:.3} of it",
+                lap.name, lap.ns
+            );
+        }
+        println!();
+    }
+
+    pub fn finish(self) {
+        self.criterion.final_summary();
+    }
+}

@@ -1,0 +1,14 @@
+//! Opening a ticket, against bare `ring` and rustls' Ticketer.
+
+#[allow(dead_code)]
+mod common;
+
+use common::suite::Suite;
+use common::tickets;
+
+fn main() {
+    let mut suite = Suite::from_args();
+    suite.group("open, native", tickets::open_native());
+    suite.group("open, opaque", tickets::open_opaque());
+    suite.finish();
+}

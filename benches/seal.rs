@@ -1,0 +1,14 @@
+//! Sealing a ticket, against rustls' Ticketer.
+
+#[allow(dead_code)]
+mod common;
+
+use common::suite::Suite;
+use common::tickets;
+
+fn main() {
+    let mut suite = Suite::from_args();
+    suite.group("seal, opaque", tickets::seal_opaque());
+    suite.group("issue", tickets::issue());
+    suite.finish();
+}
