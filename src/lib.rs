@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod client;
+pub mod handover;
 pub mod keys;
 pub mod replay;
 pub mod schedule;

@@ -170,6 +170,74 @@ impl Lane {
     }
 }
 
+/// The bits of a lane, taken away from the process that gave out its serials.
+pub(crate) struct HandedOver {
+    /// Serials from here on were not given out yet.
+    pub(crate) issued: u64,
+    /// The chunks that exist, by their number.
+    pub(crate) chunks: Vec<(usize, Vec<u64>)>,
+}
+
+impl Lane {
+    /// Takes the bits out: each is handed over as it was, and struck here for good. A strike at
+    /// the same time comes before, and is handed over, or after, and finds the bit struck.
+    pub(crate) fn hand_over(&self) -> HandedOver {
+        let issued = self.issued();
+        let chunks = self.chunks.iter().enumerate().filter_map(|(index, cell)| {
+            // Relaxed: each word says all by itself.
+            let taken = |word: &AtomicU64| word.fetch_or(u64::MAX, Ordering::Relaxed);
+            Some((index, cell.get()?.iter().map(taken).collect()))
+        });
+        HandedOver {
+            issued,
+            chunks: chunks.collect(),
+        }
+    }
+}
+
+/// A lane of an earlier process, whose bits were handed over.
+pub(crate) struct AdoptedLane {
+    lane: Lane,
+    issued: u64,
+}
+
+impl AdoptedLane {
+    /// `None` if a chunk is not as long as it must be or the budget is spent.
+    pub(crate) fn new(bits: &HandedOver, budget: &Arc<Budget>) -> Option<Self> {
+        let lane = Lane::new(0, budget);
+        for (index, words) in &bits.chunks {
+            let cell = lane.chunks.get(*index)?;
+            if words.len() != chunk_words(*index) || !budget.reserve(words.len() * 8) {
+                return None;
+            }
+            cell.set(Box::new(
+                words.iter().copied().map(AtomicU64::new).collect(),
+            ));
+        }
+        Some(Self {
+            lane,
+            issued: bits.issued,
+        })
+    }
+
+    /// As [`Lane::strike`], for the serials that were given out when the bits were handed over.
+    pub(crate) fn strike(&self, serial: u32) -> Bit {
+        if u64::from(serial) >= self.issued {
+            Bit::Unknown
+        } else {
+            self.lane.strike(serial)
+        }
+    }
+
+    /// To be handed on.
+    pub(crate) fn hand_over(&self) -> HandedOver {
+        HandedOver {
+            issued: self.issued,
+            ..self.lane.hand_over()
+        }
+    }
+}
+
 impl Drop for Lane {
     fn drop(&mut self) {
         for (index, chunk) in self.chunks.iter().enumerate() {

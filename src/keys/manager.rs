@@ -290,6 +290,18 @@ impl TicketKeyManager {
         entries[active_index(&entries)].key.id()
     }
 
+    /// All keys that open tickets now.
+    pub(crate) fn all(&self) -> Vec<Arc<TicketKey>> {
+        lock(&self.shared.entries)
+            .iter()
+            .map(|entry| Arc::clone(&entry.key))
+            .collect()
+    }
+
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.shared.household.budget
+    }
+
     /// A lane of `exhausted` has no serial left: lets the pending key take over at once, without
     /// randomness. `false` if there is none.
     fn replace_exhausted(&self, exhausted: KeyId, now: UnixMillis) -> bool {

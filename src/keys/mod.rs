@@ -13,6 +13,6 @@ pub use manager::{
 };
 pub use ticket_key::{Issuer, KEY_SECRET_LEN, KeyId, KeySecret};
 
-pub(crate) use lane::Bit;
+pub(crate) use lane::{AdoptedLane, Bit, HandedOver};
 pub(crate) use manager::NoSerial;
-pub(crate) use ticket_key::{BirthPlace, TicketKey};
+pub(crate) use ticket_key::{Adopted, BirthPlace, TicketKey};

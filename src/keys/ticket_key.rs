@@ -8,7 +8,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey, quic};
 use siphasher::sip::SipHasher24;
 use zeroize::Zeroizing;
 
-use super::lane::{Budget, Lane};
+use super::lane::{AdoptedLane, Bit, Budget, HandedOver, Lane};
 use super::wipe::{Wiped, scrubbed};
 use crate::schedule::{HashAlgorithm, HmacKey, hkdf};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, OnceBox, Ordering};
@@ -80,10 +80,19 @@ pub(crate) struct TicketKey {
     foreign: [OnceBox<ForeignKey>; FOREIGN_ISSUERS],
     context: Zeroizing<[u8; 16]>,
     cookies: HmacKey,
+    handover: HmacKey,
     lanes: Box<[CachePadded<Lane>]>,
+    /// What earlier processes remembered of their tickets, if they handed it over.
+    adopted: OnceBox<Vec<Adopted>>,
     sealing_ended: AtomicBool,
     /// Last, so that it is dropped when the secrets above are overwritten.
     departure: Departure,
+}
+
+/// The lanes of an earlier process.
+pub(crate) struct Adopted {
+    pub(crate) issuer: Issuer,
+    pub(crate) lanes: Vec<AdoptedLane>,
 }
 
 struct ForeignKey {
@@ -117,6 +126,11 @@ impl TicketKey {
                 foreign: std::array::from_fn(|_| OnceBox::new()),
                 context: expand::<16>(secret, b"contexts"),
                 cookies: HmacKey::new(HashAlgorithm::Sha256, &*expand::<32>(secret, b"cookies")),
+                handover: HmacKey::new(
+                    HashAlgorithm::Sha256,
+                    &*expand::<32>(secret, b"handed over registers"),
+                ),
+                adopted: OnceBox::new(),
                 // Padded: each lane is written by its own core for every ticket that it issues.
                 lanes: (0..household.lanes)
                     .map(|_| Lane::new(household.serials_per_lane, &household.budget))
@@ -179,6 +193,45 @@ impl TicketKey {
     /// The key under which cookies are authenticated.
     pub(crate) fn cookie_key(&self) -> &HmacKey {
         &self.cookies
+    }
+
+    /// The key under which registers that are handed over are authenticated.
+    pub(crate) fn handover_key(&self) -> &HmacKey {
+        &self.handover
+    }
+
+    /// Uses the ticket born at `birth` up, if this process remembers it.
+    pub(crate) fn strike(&self, birth: &BirthPlace) -> Bit {
+        let lane = usize::from(birth.lane);
+        if birth.issuer == self.issuer {
+            return self
+                .lanes
+                .get(lane)
+                .map_or(Bit::Unknown, |lane| lane.strike(birth.serial));
+        }
+        let adopted = self.adopted.get().and_then(|all| {
+            let of_issuer = all.iter().find(|adopted| adopted.issuer == birth.issuer)?;
+            of_issuer.lanes.get(lane)
+        });
+        adopted.map_or(Bit::Unknown, |lane| lane.strike(birth.serial))
+    }
+
+    /// Takes all bits out, those of earlier processes included. No ticket of before gets 0-RTT
+    /// here any more.
+    pub(crate) fn hand_over(&self) -> Vec<(Issuer, Vec<HandedOver>)> {
+        let home = (self.issuer, self.lanes().map(Lane::hand_over).collect());
+        let earlier = self.adopted.get().into_iter().flatten().map(|adopted| {
+            (
+                adopted.issuer,
+                adopted.lanes.iter().map(AdoptedLane::hand_over).collect(),
+            )
+        });
+        std::iter::once(home).chain(earlier).collect()
+    }
+
+    /// Remembers for earlier processes from now on. Once: `false` if it was done before.
+    pub(crate) fn adopt(&self, earlier: Vec<Adopted>) -> bool {
+        self.adopted.set(Box::new(earlier)).1
     }
 
     /// Encrypts in place and returns the tag. The caller took `serial` from `lane` of this key.

@@ -124,19 +124,18 @@ impl ReplayCache {
         if self.protection == ReplayProtection::Disabled {
             return Strike::Disabled;
         }
-        // What another process accepted, this one cannot know.
-        if !ticket.is_home() {
-            return Strike::Unknown;
-        }
         let birth = ticket.birth;
         let Some(recorder) = &self.recorder else {
-            let lane = ticket.key.lane(birth.lane);
-            return match lane.map_or(Bit::Unknown, |lane| lane.strike(birth.serial)) {
+            return match ticket.key.strike(&birth) {
                 Bit::Struck => Strike::First,
                 Bit::WasStruck => Strike::Replayed,
                 Bit::Unknown => Strike::Unknown,
             };
         };
+        // What another process accepted, this one cannot know.
+        if !ticket.is_home() {
+            return Strike::Unknown;
+        }
         let recorded = if self.protection == ReplayProtection::TimeWindowed {
             let mut identity = [0; 13];
             identity[..8].copy_from_slice(&ticket.key_id().0.to_be_bytes());

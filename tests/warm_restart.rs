@@ -1,0 +1,245 @@
+//! A graceful stop hands over what was used, and a start takes it over once.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::*;
+use dtls_session::admission::NoEarlyData;
+use dtls_session::client::FirstFlight;
+use dtls_session::handover::{
+    HandoverError, IDENTITY_LEN, hand_over, hand_over_to_file, take_over, take_over_from_file,
+};
+use dtls_session::{Engine, KeySecret, ReplayProtection, Worker};
+
+const IDENTITY: [u8; IDENTITY_LEN] = [6; IDENTITY_LEN];
+const MINUTE: Duration = Duration::from_secs(60);
+const REPLAYED: Seen = Seen::Resume(NoEarlyData::Replayed);
+const UNKNOWN: Seen = Seen::Resume(NoEarlyData::OtherIssuer);
+
+fn start(process: u64) -> (Engine, Worker) {
+    let engine = Engine::builder()
+        .lanes(2)
+        .ticket_key(KeySecret::new([0x33; 32]))
+        .build(&Seeded::new(process), NOW)
+        .unwrap();
+    let worker = engine.worker(1).unwrap();
+    (engine, worker)
+}
+
+fn flights(worker: &mut Worker, count: u8) -> Vec<FirstFlight> {
+    let flight_of = |n| flight(&params(n), offer(&ticket(worker, NOW), NOW, after(100)));
+    (0..count).map(flight_of).collect()
+}
+
+fn verdicts(worker: &mut Worker, flights: &[FirstFlight], port: u16) -> Vec<Seen> {
+    let judge =
+        |flight: &FirstFlight| admit_from(worker, &flight.datagrams[0], peer(1, port), after(100));
+    flights.iter().map(judge).collect()
+}
+
+fn path(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("dtls-session-{name}-{}", std::process::id()));
+    let _ = fs::remove_file(&path);
+    path
+}
+
+#[test]
+fn zero_rtt_goes_on_over_two_warm_restarts() {
+    let path = path("goes-on");
+    let (engine, mut worker) = start(1);
+    let flights = flights(&mut worker, 30);
+    assert_eq!(verdicts(&mut worker, &flights[..10], 1), [Seen::Accept; 10]);
+    hand_over_to_file(&engine, &path, after(200)).unwrap();
+    // What was handed over is not accepted here any more.
+    assert_eq!(verdicts(&mut worker, &flights[10..], 2), [REPLAYED; 20]);
+    drop((engine, worker));
+
+    let (engine, mut worker) = start(2);
+    assert_eq!(
+        take_over_from_file(&engine, &path, MINUTE, after(300)),
+        Ok(1)
+    );
+    assert_eq!(verdicts(&mut worker, &flights[..10], 3), [REPLAYED; 10]);
+    assert_eq!(
+        verdicts(&mut worker, &flights[10..20], 3),
+        [Seen::Accept; 10]
+    );
+    // The second restart hands on what the first has taken over.
+    hand_over_to_file(&engine, &path, after(400)).unwrap();
+    drop((engine, worker));
+
+    let (engine, mut worker) = start(3);
+    assert_eq!(
+        take_over_from_file(&engine, &path, MINUTE, after(500)),
+        Ok(1)
+    );
+    assert_eq!(verdicts(&mut worker, &flights[..20], 4), [REPLAYED; 20]);
+    assert_eq!(verdicts(&mut worker, &flights[20..], 4), [Seen::Accept; 10]);
+    assert_eq!(verdicts(&mut worker, &flights, 5), [REPLAYED; 30]);
+}
+
+#[test]
+fn without_a_handover_sessions_resume_and_get_no_0rtt() {
+    let (_, mut worker) = start(1);
+    let flights = flights(&mut worker, 3);
+    let (engine, mut worker) = start(2);
+    let missing = take_over_from_file(&engine, &path("missing"), MINUTE, NOW);
+    assert_eq!(missing, Err(HandoverError::Missing));
+    assert_eq!(verdicts(&mut worker, &flights, 1), [UNKNOWN; 3]);
+}
+
+#[test]
+fn a_file_is_taken_over_once() {
+    let path = path("once");
+    let (engine, mut worker) = start(1);
+    let flights = flights(&mut worker, 4);
+    hand_over_to_file(&engine, &path, NOW).unwrap();
+    let (second, _worker) = start(2);
+    let (third, mut third_worker) = start(3);
+    assert_eq!(take_over_from_file(&second, &path, MINUTE, NOW), Ok(1));
+    let again = take_over_from_file(&third, &path, MINUTE, NOW);
+    assert_eq!(again, Err(HandoverError::Missing));
+    assert_eq!(verdicts(&mut third_worker, &flights, 1), [UNKNOWN; 4]);
+}
+
+#[test]
+fn a_copied_file_is_refused() {
+    let (original, copy) = (path("original"), path("copy"));
+    let (engine, mut worker) = start(1);
+    let flights = flights(&mut worker, 2);
+    hand_over_to_file(&engine, &original, NOW).unwrap();
+    fs::copy(&original, &copy).unwrap();
+    let (second, mut second_worker) = start(2);
+    let taken = take_over_from_file(&second, &copy, MINUTE, NOW);
+    assert_eq!(taken, Err(HandoverError::Copied));
+    assert_eq!(verdicts(&mut second_worker, &flights, 1), [UNKNOWN; 2]);
+    // Put back in the place of the original, it is still a copy.
+    let (third, _) = start(3);
+    assert_eq!(take_over_from_file(&third, &original, MINUTE, NOW), Ok(1));
+    let (engine, _worker) = start(4);
+    hand_over_to_file(&engine, &original, NOW).unwrap();
+    fs::copy(&original, &copy).unwrap();
+    fs::remove_file(&original).unwrap();
+    fs::copy(&copy, &original).unwrap();
+    let taken = take_over_from_file(&second, &original, MINUTE, NOW);
+    assert_eq!(taken, Err(HandoverError::Copied));
+    fs::remove_file(&copy).unwrap();
+}
+
+#[test]
+fn a_file_with_a_second_name_is_refused() {
+    let (path, link) = (path("name"), path("second-name"));
+    let (engine, _worker) = start(1);
+    hand_over_to_file(&engine, &path, NOW).unwrap();
+    fs::hard_link(&path, &link).unwrap();
+    let (second, _) = start(2);
+    let taken = take_over_from_file(&second, &path, MINUTE, NOW);
+    assert_eq!(taken, Err(HandoverError::Copied));
+    fs::remove_file(&link).unwrap();
+}
+
+#[test]
+fn old_registers_are_refused() {
+    let (engine, mut worker) = start(1);
+    let flights = flights(&mut worker, 2);
+    let registers = hand_over(&engine, &IDENTITY, after(1_000)).unwrap();
+    let (second, mut second_worker) = start(2);
+    for (now, max_age) in [(after(61_001), MINUTE), (after(999), MINUTE)] {
+        let taken = take_over(&second, &registers, &IDENTITY, max_age, now);
+        assert_eq!(taken, Err(HandoverError::Old));
+    }
+    assert_eq!(verdicts(&mut second_worker, &flights, 1), [UNKNOWN; 2]);
+    assert_eq!(
+        take_over(&second, &registers, &IDENTITY, MINUTE, after(61_000)),
+        Ok(1)
+    );
+    let again = take_over(&second, &registers, &IDENTITY, MINUTE, after(61_000));
+    assert_eq!(again, Err(HandoverError::AlreadyTaken));
+}
+
+#[test]
+fn torn_registers_are_refused_wherever_they_are_torn() {
+    let (engine, mut worker) = start(1);
+    let flights = flights(&mut worker, 2);
+    let registers = hand_over(&engine, &IDENTITY, NOW).unwrap();
+    let (second, mut second_worker) = start(2);
+    for len in (0..registers.len()).step_by(13) {
+        let taken = take_over(&second, &registers[..len], &IDENTITY, MINUTE, NOW);
+        assert_eq!(
+            taken,
+            Err(HandoverError::Torn),
+            "{len} of {}",
+            registers.len()
+        );
+    }
+    let longer = [&registers[..], &[0]].concat();
+    let taken = take_over(&second, &longer, &IDENTITY, MINUTE, NOW);
+    assert_eq!(taken, Err(HandoverError::Torn));
+    assert_eq!(verdicts(&mut second_worker, &flights, 1), [UNKNOWN; 2]);
+}
+
+#[test]
+fn registers_changed_in_any_byte_are_refused() {
+    let (engine, mut worker) = start(1);
+    flights(&mut worker, 2);
+    let registers = hand_over(&engine, &IDENTITY, NOW).unwrap();
+    let (second, _) = start(2);
+    for at in (0..64).chain((64..registers.len()).step_by(17)) {
+        let mut changed = registers.clone();
+        changed[at] ^= 1;
+        let taken = take_over(&second, &changed, &IDENTITY, MINUTE, NOW);
+        assert!(taken.is_err(), "byte {at}");
+    }
+    assert_eq!(
+        take_over(&second, &registers, &IDENTITY, MINUTE, NOW),
+        Ok(1)
+    );
+}
+
+#[test]
+fn registers_of_other_keys_and_of_other_protections_are_refused() {
+    let (engine, _worker) = start(1);
+    let registers = hand_over(&engine, &IDENTITY, NOW).unwrap();
+    let stranger = common::engine(Engine::builder());
+    let taken = take_over(&stranger, &registers, &IDENTITY, MINUTE, NOW);
+    assert_eq!(taken, Err(HandoverError::NoKeyInCommon));
+    let recording = ReplayProtection::ClientHelloRecording;
+    let recording = common::engine(Engine::builder().replay_protection(recording));
+    let taken = take_over(&recording, &registers, &IDENTITY, MINUTE, NOW);
+    assert_eq!(taken, Err(HandoverError::NotSingleUse));
+    assert_eq!(
+        hand_over(&recording, &IDENTITY, NOW),
+        Err(HandoverError::NotSingleUse)
+    );
+}
+
+#[test]
+fn a_strike_that_races_a_handover_is_accepted_on_one_side_only() {
+    for round in 0..50 {
+        let (engine, mut worker) = start(2 * round);
+        let flights = flights(&mut worker, 24);
+        drop(worker);
+        let (here, registers) = std::thread::scope(|scope| {
+            let striking = scope.spawn(|| {
+                let mut worker = engine.worker(0).unwrap();
+                verdicts(&mut worker, &flights, 1)
+            });
+            let registers = hand_over(&engine, &IDENTITY, NOW).unwrap();
+            (striking.join().unwrap(), registers)
+        });
+        let (second, mut second_worker) = start(2 * round + 1);
+        take_over(&second, &registers, &IDENTITY, MINUTE, NOW).unwrap();
+        let there = verdicts(&mut second_worker, &flights, 1);
+        for (here, there) in here.iter().zip(there) {
+            let accepted = [*here, there]
+                .iter()
+                .filter(|seen| **seen == Seen::Accept)
+                .count();
+            assert_eq!(accepted, 1, "{here:?} and {there:?}");
+        }
+    }
+}
