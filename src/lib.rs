@@ -1,4 +1,4 @@
-//! DTLS 1.3 session resumption and 0-RTT for UDP gateways.
+#![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
 pub mod admission;

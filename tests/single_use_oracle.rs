@@ -26,7 +26,7 @@ enum Step {
     /// Time passes, in ms.
     Pass(u64),
     /// The clock steps back, in ms.
-    StepBack(u64),
+    ClockBack(u64),
     Rotate,
     Maintain,
     Restart,
@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         10 => (any::<prop::sample::Index>(), 0..LANES, 1_u16..4)
             .prop_map(|(which, lane, port)| Step::Replay(which, lane, port)),
         3 => (0_u64..20_000).prop_map(Step::Pass),
-        1 => (0_u64..30_000).prop_map(Step::StepBack),
+        1 => (0_u64..30_000).prop_map(Step::ClockBack),
         2 => Just(Step::Rotate),
         2 => Just(Step::Maintain),
         1 => Just(Step::Restart),
@@ -169,7 +169,7 @@ impl World {
                 }
             }
             Step::Pass(ms) => self.clock += ms,
-            Step::StepBack(ms) => {
+            Step::ClockBack(ms) => {
                 self.clock -= ms;
                 self.stepped_back = true;
             }
