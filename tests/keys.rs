@@ -70,6 +70,31 @@ fn trap_16_no_nonce_repeats_over_lanes_rotations_and_restarts() {
 }
 
 #[test]
+fn trap_16_a_key_that_comes_back_after_its_retirement_repeats_no_nonce() {
+    let fleet = KeyConfig {
+        rotation_interval: None,
+        ..KeyConfig::default()
+    };
+    let (first, other) = (KeySecret::new([1; 32]), KeySecret::new([2; 32]));
+    let random = Seeded::new(1);
+    let keys = TicketKeyManager::with_key(fleet, &first, &random, NOW).unwrap();
+    let before: HashSet<_> = (0..100)
+        .map(|_| seal(&keys, 0, NOW)[21..].to_vec())
+        .collect();
+    keys.import(&other, after(1_000), &random, after(1_000))
+        .unwrap();
+    let later = after(100 * HOUR);
+    while keys.status().len() > 1 {
+        keys.maintain(later, &random).unwrap();
+    }
+    let id = keys.import(&first, later, &random, later).unwrap();
+    assert_eq!(keys.active(), id);
+    for _ in 0..100 {
+        assert!(!before.contains(&seal(&keys, 0, NOW)[21..]));
+    }
+}
+
+#[test]
 fn trap_16_a_lane_without_serials_lets_the_next_key_take_over() {
     let keys = KeyConfig {
         serials_per_lane: 8,
@@ -156,8 +181,12 @@ fn trap_17_an_imported_key_opens_before_it_seals() {
         TicketKeyManager::with_key(fleet.clone(), &first, &Seeded::new(seed), NOW).unwrap()
     });
     let next = KeySecret::new([2; 32]);
-    let id = here.import(&next, after(60_000), NOW).unwrap();
-    there.import(&next, after(60_000), NOW).unwrap();
+    let id = here
+        .import(&next, after(60_000), &Seeded::new(6), NOW)
+        .unwrap();
+    there
+        .import(&next, after(60_000), &Seeded::new(6), NOW)
+        .unwrap();
     assert_ne!(here.active(), id, "it does not seal yet");
     // The other host's clock is ahead: it seals already, and here the ticket opens.
     there.maintain(after(60_000), &Seeded::new(3)).unwrap();
@@ -165,7 +194,10 @@ fn trap_17_an_imported_key_opens_before_it_seals() {
     assert_eq!(opens(&here, &seal(&there, 0, after(60_000))), Ok(()));
     here.maintain(after(60_000), &Seeded::new(3)).unwrap();
     assert_eq!(here.active(), id);
-    assert_eq!(here.import(&next, NOW, NOW), Err(Error::DuplicateKey));
+    assert_eq!(
+        here.import(&next, NOW, &Seeded::new(8), NOW),
+        Err(Error::DuplicateKey)
+    );
 }
 
 #[test]

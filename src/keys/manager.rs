@@ -141,17 +141,14 @@ impl TicketKeyManager {
         now: UnixMillis,
     ) -> Result<Self, Error> {
         config.check()?;
-        let mut issuer = [0; 8];
-        random.fill(&mut issuer)?;
         let household = Household {
-            issuer: Issuer(u64::from_be_bytes(issuer)),
             lanes: config.lanes,
             serials_per_lane: config.serials_per_lane,
             budget: Budget::new(config.register_bytes),
             waiting: Arc::new(AtomicUsize::new(0)),
         };
         let first = Entry {
-            key: TicketKey::new(secret, &household),
+            key: TicketKey::new(secret, draw_issuer(random)?, &household),
             role: KeyRole::Active,
             activates: now.0,
             deactivated: u64::MAX,
@@ -174,11 +171,12 @@ impl TicketKeyManager {
         &self,
         secret: &KeySecret,
         activates: UnixMillis,
+        random: &dyn SecureRandom,
         now: UnixMillis,
     ) -> Result<KeyId, Error> {
         let shared = &self.shared;
         let mut entries = lock(&shared.entries);
-        let key = TicketKey::new(secret, &shared.household);
+        let key = TicketKey::new(secret, draw_issuer(random)?, &shared.household);
         let id = key.id();
         shared.add_pending(&mut entries, key, activates.0.min(AT_NEXT_ROTATION - 1))?;
         shared.activate_due(&mut entries, now);
@@ -350,7 +348,7 @@ impl Shared {
         if next_pending(entries).is_some() {
             return Ok(());
         }
-        let key = TicketKey::new(&draw_secret(random)?, &self.household);
+        let key = TicketKey::new(&draw_secret(random)?, draw_issuer(random)?, &self.household);
         self.add_pending(entries, key, AT_NEXT_ROTATION)
     }
 
@@ -437,6 +435,12 @@ fn draw_secret(random: &dyn SecureRandom) -> Result<KeySecret, Error> {
     let mut secret = Zeroizing::new([0; KEY_SECRET_LEN]);
     random.fill(&mut *secret)?;
     Ok(KeySecret::new(*secret))
+}
+
+fn draw_issuer(random: &dyn SecureRandom) -> Result<Issuer, Error> {
+    let mut issuer = [0; 8];
+    random.fill(&mut issuer)?;
+    Ok(Issuer(u64::from_be_bytes(issuer)))
 }
 
 /// There is always exactly one.

@@ -44,7 +44,8 @@ impl fmt::Debug for KeySecret {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId(pub(crate) u64);
 
-/// 64 random bits drawn when a process started: one process, one issuer.
+/// 64 random bits drawn whenever a process takes a key up: one process, one issuer for each key. A
+/// key that was retired and comes back has another, so that its nonces begin anew.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Issuer(pub(crate) u64);
 
@@ -102,7 +103,6 @@ struct ForeignKey {
 
 /// What all keys of one manager have in common.
 pub(crate) struct Household {
-    pub(crate) issuer: Issuer,
     pub(crate) lanes: usize,
     pub(crate) serials_per_lane: u64,
     pub(crate) budget: Arc<Budget>,
@@ -111,7 +111,7 @@ pub(crate) struct Household {
 }
 
 impl TicketKey {
-    pub(crate) fn new(secret: &KeySecret, household: &Household) -> Arc<Self> {
+    pub(crate) fn new(secret: &KeySecret, issuer: Issuer, household: &Household) -> Arc<Self> {
         scrubbed(|| {
             let derivation = HmacKey::new(
                 HashAlgorithm::Sha256,
@@ -119,9 +119,9 @@ impl TicketKey {
             );
             Arc::new(Self {
                 id: KeyId(u64::from_be_bytes(*expand::<8>(secret, b"key id"))),
-                issuer: household.issuer,
+                issuer,
                 masking: Wiped::new(masking_key(&expand::<32>(secret, b"masks of serials"))),
-                home: Wiped::new(subkey(&derivation, household.issuer)),
+                home: Wiped::new(subkey(&derivation, issuer)),
                 derivation,
                 foreign: std::array::from_fn(|_| OnceBox::new()),
                 context: expand::<16>(secret, b"contexts"),
