@@ -1,7 +1,9 @@
 //! From datagrams to verdicts.
 
 mod cookie;
-mod pipeline;
+mod flow;
+mod judge;
+mod read;
 mod retransmission;
 mod verdict;
 
@@ -10,7 +12,9 @@ use std::net::SocketAddr;
 pub use verdict::{AbortReason, Discarded, NoEarlyData, NoResumption, Verdict};
 
 pub(crate) use cookie::write as write_hello_retry_request;
-pub(crate) use pipeline::{Birth, Decision, Flow, Judge, Rules, read};
+pub(crate) use flow::{Decision, Flow};
+pub(crate) use judge::{Birth, Judge, Rules};
+pub(crate) use read::read;
 pub(crate) use retransmission::Retransmissions;
 
 use crate::schedule::{

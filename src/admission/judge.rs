@@ -1,30 +1,23 @@
-//! The stages of a batch: read, open, verify, decide. Each goes over the whole batch before the
-//! next begins.
+//! The stages behind reading: open the ticket, verify the binder, decide on 0-RTT. Each goes over
+//! the whole batch before the next begins.
 
 use std::time::Duration;
 
+use super::flow::{Decision, Flow, Opened};
 use super::retransmission::Retransmissions;
-use super::verdict::{AbortReason, Discarded, NoEarlyData, NoResumption, Verdict};
-use super::{AddressPolicy, Arrival, Datagram, Resumed, Retried, cookie};
+use super::verdict::{AbortReason, NoEarlyData, NoResumption};
+use super::{AddressPolicy, Arrival, Resumed, Retried, cookie};
 use crate::keys::{BirthPlace, KeySnapshot, TicketKey};
-use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike, expected_arrival};
+use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike};
 use crate::schedule::{
     CipherSuite, ClientHelloHash, EarlySecret, HmacKey, LabelPrefix, Secret, Transcript,
 };
-use crate::ticket::{
-    EncryptedTicket, OpenError, OpenedTicket, Payload, Scratch, SessionState, mapped,
-};
+use crate::ticket::{EncryptedTicket, OpenError, OpenedTicket, Payload, Scratch, mapped};
 use crate::time::UnixMillis;
-use crate::wire::{
-    AlertDescription, ClientHello, ContentType, HandshakeType, Outcome, PskIdentity, Reassembly,
-    Record, Refusal, SlotId, fragments, records,
-};
+use crate::wire::{AlertDescription, ClientHello, PskIdentity};
 
 /// Identities that are tried. Each costs a decryption, and clients offer one or two.
 const IDENTITIES_MAX: usize = 4;
-
-/// A client sends its ClientHello as message 0, and again as message 1.
-const MESSAGE_SEQ_MAX: u16 = 1;
 
 /// What an embedder has set.
 #[derive(Clone, Debug)]
@@ -36,151 +29,8 @@ pub(crate) struct Rules {
     pub(crate) cookie_lifetime: Duration,
 }
 
-/// One datagram on its way.
-pub(crate) struct Flow<'w> {
-    pub(crate) arrival: Arrival<'w>,
-    opened: Option<Opened<'w>>,
-    resumed: Option<Resumed<'w>>,
-    decision: Decision,
-}
-
-/// A verdict, without what it carries.
-#[derive(Clone, Copy)]
-pub(crate) enum Decision {
-    Pending,
-    AcceptEarlyData,
-    Resume(NoEarlyData),
-    FullHandshake(NoResumption),
-    Retransmission,
-    Incomplete,
-    Abort(AlertDescription, AbortReason),
-    Discard(Discarded),
-}
-
-/// A ticket that opened, of a client of which nothing is known yet.
-struct Opened<'w> {
-    session: SessionState<'w>,
-    suite: CipherSuite,
-    selected_identity: u16,
-    alpn: Option<&'w [u8]>,
-    same_alpn: bool,
-    binder: &'w [u8],
-    truncated_len: usize,
-    obfuscated_age: u32,
-}
-
 /// Where the ticket of a flow was born, and the key that remembers it.
 pub(crate) type Birth<'k> = Option<(&'k TicketKey, BirthPlace)>;
-
-impl<'w> Flow<'w> {
-    pub(crate) fn new(datagram: Datagram<'w>) -> Self {
-        Self {
-            arrival: Arrival {
-                datagram,
-                hello: None,
-                hello_body: &[],
-                message_seq: 0,
-                rest: &[],
-                address_verified: false,
-                retried: None,
-            },
-            opened: None,
-            resumed: None,
-            decision: Decision::Pending,
-        }
-    }
-
-    /// A ClientHello was found, and nothing is decided yet.
-    pub(crate) fn is_pending(&self) -> bool {
-        matches!(self.decision, Decision::Pending)
-    }
-
-    pub(crate) fn decision(&self) -> Decision {
-        self.decision
-    }
-
-    pub(crate) fn verdict(&self) -> Verdict<'_> {
-        match (self.decision, &self.resumed) {
-            (Decision::AcceptEarlyData, Some(resumed)) => Verdict::AcceptEarlyData(resumed),
-            (Decision::Resume(why_not), Some(resumed)) => Verdict::Resume(resumed, why_not),
-            (Decision::FullHandshake(why), _) => Verdict::FullHandshake(why),
-            (Decision::Retransmission, _) => Verdict::Retransmission,
-            (Decision::Abort(alert, why), _) => Verdict::Abort(alert, why),
-            (Decision::Discard(why), _) => Verdict::Discard(why),
-            (Decision::Incomplete | Decision::Pending, _)
-            | (Decision::AcceptEarlyData | Decision::Resume(_), None) => Verdict::Incomplete,
-        }
-    }
-}
-
-/// Finds the ClientHello in each datagram, or its fragments. Returns the slot of one that was
-/// completed from fragments.
-pub(crate) fn read(
-    flow: &mut Flow<'_>,
-    reassembly: &mut Reassembly,
-    flow_key: impl Fn() -> u64,
-    now: UnixMillis,
-) -> Option<SlotId> {
-    let discard = |why| Decision::Discard(why);
-    flow.decision = discard(Discarded::NotARecord);
-    let mut records = records(flow.arrival.datagram.bytes, 0);
-    let mut first = true;
-    while let Some(record) = records.next() {
-        let fragment = match record {
-            Ok(Record::Plaintext(record)) if record.content_type == ContentType::HANDSHAKE => {
-                record.fragment
-            }
-            _ if !first => return None,
-            Ok(Record::Plaintext(_)) => {
-                flow.decision = discard(Discarded::NotHandshake);
-                return None;
-            }
-            Ok(Record::Ciphertext(_)) => {
-                flow.decision = discard(Discarded::Encrypted);
-                return None;
-            }
-            Err(_) => return None,
-        };
-        first = false;
-        for fragment in fragments(fragment) {
-            let Ok(fragment) = fragment else {
-                flow.decision = discard(Discarded::BadFragment);
-                return None;
-            };
-            if fragment.msg_type != HandshakeType::CLIENT_HELLO
-                || fragment.message_seq > MESSAGE_SEQ_MAX
-            {
-                flow.decision = discard(Discarded::NotClientHello);
-                return None;
-            }
-            flow.arrival.message_seq = fragment.message_seq;
-            if fragment.is_whole() {
-                flow.arrival.hello_body = fragment.body;
-                flow.arrival.rest = records.rest();
-                flow.decision = Decision::Pending;
-                return None;
-            }
-            match reassembly.insert(flow_key(), &fragment, now) {
-                Outcome::Complete(slot) => {
-                    flow.arrival.rest = records.rest();
-                    flow.decision = Decision::Pending;
-                    return Some(slot);
-                }
-                Outcome::Incomplete | Outcome::AlreadyComplete(_) => {
-                    flow.decision = Decision::Incomplete;
-                }
-                Outcome::Refused(why) => {
-                    flow.decision = discard(match why {
-                        Refusal::Full => Discarded::ReassemblyFull,
-                        _ => Discarded::BadFragment,
-                    });
-                    return None;
-                }
-            }
-        }
-    }
-    None
-}
 
 /// What every flow of a batch is judged by.
 pub(crate) struct Judge<'j, 'k> {
@@ -427,16 +277,6 @@ impl<'k> Judge<'_, 'k> {
             Strike::OutOfTime => Some(NoEarlyData::OutOfTime),
             Strike::Disabled => Some(NoEarlyData::Disabled),
         }
-    }
-}
-
-impl Opened<'_> {
-    fn expected_arrival(&self) -> UnixMillis {
-        expected_arrival(
-            self.session.issued,
-            self.session.age_add,
-            self.obfuscated_age,
-        )
     }
 }
 

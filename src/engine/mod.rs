@@ -1,0 +1,99 @@
+//! The engine: what all workers share, and the worker of one core.
+
+mod admitted;
+mod builder;
+mod worker;
+
+use zeroize::Zeroizing;
+
+pub use admitted::Admitted;
+pub use builder::Builder;
+pub use worker::{BATCH_MAX, Worker};
+
+use crate::admission::Rules;
+use crate::error::Error;
+use crate::keys::{Maintenance, TicketKeyManager};
+use crate::metrics::{Counters, Metrics};
+use crate::random::SecureRandom;
+use crate::replay::ReplayCache;
+use crate::sync::{Arc, Mutex, lock};
+use crate::ticket::IssueRules;
+use crate::time::UnixMillis;
+use worker::WorkerRules;
+
+/// What the workers of a process share. Cheap to clone; clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    keys: TicketKeyManager,
+    replay: ReplayCache,
+    rules: Rules,
+    issue: IssueRules,
+    worker: WorkerRules,
+    flow_key: Zeroizing<[u8; 16]>,
+    counters: Mutex<Vec<Arc<Counters>>>,
+}
+
+impl Engine {
+    /// The way to an engine.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The worker of `lane`, for the calling thread. Several workers of one lane are slower than
+    /// each on its own, and no less right.
+    pub fn worker(&self, lane: usize) -> Result<Worker, Error> {
+        if lane >= self.shared.keys.config().lanes {
+            return Err(Error::NoSuchLane);
+        }
+        let lane = u8::try_from(lane).map_err(|_| Error::NoSuchLane)?;
+        Worker::new(self, lane, self.counters())
+    }
+
+    /// Counters for a new worker: those of one that is gone, if there are any, so that what it has
+    /// counted stays in the sum.
+    fn counters(&self) -> Arc<Counters> {
+        let mut all = lock(&self.shared.counters);
+        if let Some(free) = all.iter().find(|counters| Arc::strong_count(counters) == 1) {
+            return Arc::clone(free);
+        }
+        let new = Arc::new(Counters::new());
+        all.push(Arc::clone(&new));
+        new
+    }
+
+    /// To be called about once a second, by any thread: see [`TicketKeyManager::maintain`].
+    pub fn maintain(
+        &self,
+        now: UnixMillis,
+        random: &dyn SecureRandom,
+    ) -> Result<Maintenance, Error> {
+        self.shared.keys.maintain(now, random)
+    }
+
+    /// The ticket keys.
+    #[must_use]
+    pub fn keys(&self) -> &TicketKeyManager {
+        &self.shared.keys
+    }
+
+    /// The memory of accepted flights.
+    #[must_use]
+    pub fn replay(&self) -> &ReplayCache {
+        &self.shared.replay
+    }
+
+    /// What all workers have counted so far.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics::sum(
+            lock(&self.shared.counters)
+                .iter()
+                .map(|counters| &**counters),
+        )
+    }
+}

@@ -1,0 +1,173 @@
+//! The worker: what one core does.
+
+use std::hash::{Hash, Hasher};
+use std::mem;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use siphasher::sip::SipHasher24;
+
+use super::Engine;
+use super::admitted::{Admitted, recycle};
+use crate::admission::{Birth, Datagram, Flow, Judge, Retransmissions, read};
+use crate::error::Error;
+use crate::keys::KeyReader;
+use crate::metrics::Counters;
+use crate::sync::Arc;
+use crate::ticket::{NewSession, Scratch, issue};
+use crate::time::UnixMillis;
+use crate::wire::Reassembly;
+
+/// Datagrams in one batch, at most.
+pub const BATCH_MAX: usize = 64;
+
+/// How long fragments of a ClientHello wait for the others: longer than a client's first
+/// retransmission (RFC 9147, 5.8.2).
+const REASSEMBLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The sizes of a worker.
+#[derive(Clone, Debug)]
+pub(super) struct WorkerRules {
+    pub(super) retransmission_window: Duration,
+    pub(super) reassembly_slots: usize,
+    pub(super) client_hello_max: usize,
+}
+
+impl WorkerRules {
+    pub(super) fn reassembly(&self) -> Result<Reassembly, Error> {
+        Reassembly::new(
+            self.reassembly_slots,
+            self.client_hello_max,
+            REASSEMBLY_TIMEOUT,
+        )
+    }
+}
+
+/// One core's part of the engine. Not `Send`: make it on the thread that uses it.
+pub struct Worker {
+    engine: Engine,
+    lane: u8,
+    reader: KeyReader,
+    reassembly: Reassembly,
+    retransmissions: Retransmissions,
+    scratch: Box<[Scratch]>,
+    /// The allocation for the flows of a batch, empty between batches.
+    spare: Vec<Flow<'static>>,
+    counters: Arc<Counters>,
+}
+
+impl Worker {
+    pub(super) fn new(engine: &Engine, lane: u8, counters: Arc<Counters>) -> Result<Self, Error> {
+        let shared = &engine.shared;
+        Ok(Self {
+            lane,
+            reader: shared.keys.reader(),
+            reassembly: shared.worker.reassembly()?,
+            retransmissions: Retransmissions::new(
+                shared.worker.retransmission_window,
+                shared.flow_key.clone(),
+            ),
+            scratch: (0..BATCH_MAX).map(|_| Scratch::new()).collect(),
+            spare: Vec::with_capacity(BATCH_MAX),
+            counters,
+            engine: engine.clone(),
+        })
+    }
+
+    /// Judges up to [`BATCH_MAX`] datagrams. All that follows from the verdicts has happened when
+    /// this returns: whoever drops an [`Verdict::AcceptEarlyData`](crate::Verdict::AcceptEarlyData) unread has used up a flight.
+    pub fn admit<'w>(
+        &'w mut self,
+        batch: &[Datagram<'w>],
+        now: UnixMillis,
+    ) -> Result<Admitted<'w>, Error> {
+        if batch.len() > BATCH_MAX {
+            return Err(Error::Length("more than BATCH_MAX datagrams"));
+        }
+        let shared = &*self.engine.shared;
+        let mut flows: Vec<Flow<'w>> = recycle(mem::take(&mut self.spare));
+        flows.extend(batch.iter().map(|datagram| Flow::new(*datagram)));
+
+        self.reassembly.begin_batch();
+        let mut slots = [None; BATCH_MAX];
+        for (flow, slot) in flows.iter_mut().zip(&mut slots) {
+            let peer = flow.arrival.datagram.peer;
+            *slot = read(
+                flow,
+                &mut self.reassembly,
+                || flow_key(&shared.flow_key, peer),
+                now,
+            );
+        }
+        let reassembly = &self.reassembly;
+
+        let keys = self.reader.snapshot();
+        let judge = Judge {
+            rules: &shared.rules,
+            keys: &keys,
+            replay: &shared.replay,
+            now,
+        };
+        let mut births: [Birth<'_>; BATCH_MAX] = [None; BATCH_MAX];
+        let places = flows
+            .iter_mut()
+            .zip(&slots)
+            .zip(&mut births)
+            .zip(&mut self.scratch);
+        for (((flow, slot), birth), scratch) in places {
+            // What was opened here for the last batch.
+            scratch.wipe();
+            if let Some(slot) = slot {
+                flow.arrival.hello_body = reassembly.body(*slot);
+            }
+            if flow.is_pending() {
+                *birth = judge.open(flow, scratch);
+            }
+        }
+        for flow in &mut flows {
+            judge.verify(flow);
+        }
+        for (flow, birth) in flows.iter_mut().zip(&births) {
+            judge.decide(flow, birth, &mut self.retransmissions);
+            self.counters.count(flow.decision());
+        }
+        Ok(Admitted::new(flows, &mut self.spare, &self.reader, now))
+    }
+
+    /// Writes a NewSessionTicket message for `session` to `out`, with its DTLS handshake header,
+    /// and returns its length in bytes. To be sent until it is acknowledged, as it is: a further
+    /// call makes another ticket.
+    pub fn issue(
+        &mut self,
+        session: &NewSession<'_>,
+        peer: IpAddr,
+        now: UnixMillis,
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        let rules = &self.engine.shared.issue;
+        let keys = self.reader.snapshot();
+        let mut issued = issue(&keys, self.lane, rules, session, peer, now, out);
+        if issued == Err(Error::SerialsExhausted) && keys.replace_exhausted(now) {
+            drop(keys);
+            let keys = self.reader.snapshot();
+            issued = issue(&keys, self.lane, rules, session, peer, now, out);
+        }
+        if issued.is_ok() {
+            self.counters.count_issued();
+        }
+        issued
+    }
+
+    /// The engine of this worker.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// Which flow a fragment belongs to: keyed, so that nobody can choose flows that collide.
+fn flow_key(key: &[u8; 16], peer: SocketAddr) -> u64 {
+    let mut hasher = SipHasher24::new_with_key(key);
+    peer.hash(&mut hasher);
+    hasher.finish()
+}
