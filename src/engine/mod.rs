@@ -58,8 +58,12 @@ impl Engine {
     /// counted stays in the sum.
     fn counters(&self) -> Arc<Counters> {
         let mut all = lock(&self.shared.counters);
-        if let Some(free) = all.iter().find(|counters| Arc::strong_count(counters) == 1) {
-            return Arc::clone(free);
+        for counters in all.iter_mut() {
+            // Not by the count alone: this acquires what was counted there, from which the new
+            // worker goes on.
+            if Arc::get_mut(counters).is_some() {
+                return Arc::clone(counters);
+            }
         }
         let new = Arc::new(Counters::new());
         all.push(Arc::clone(&new));

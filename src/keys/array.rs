@@ -54,6 +54,13 @@ impl KeyArray {
         }
     }
 
+    /// The most bytes of an array of `keys`, but for the keys themselves.
+    pub(crate) const fn bytes(keys: usize) -> usize {
+        // The table has less than four places for each key.
+        let key = size_of::<Entry>() + 4 * size_of::<Option<(KeyId, u32)>>();
+        size_of::<Self>().saturating_add(keys.saturating_mul(key))
+    }
+
     /// The key that seals.
     pub(crate) fn active(&self) -> &TicketKey {
         &self.entries[self.active].key

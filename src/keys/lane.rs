@@ -90,6 +90,11 @@ impl Lane {
         }
     }
 
+    /// The bytes of a lane, but for its bits.
+    pub(crate) const fn bytes() -> usize {
+        size_of::<Self>() + CHUNKS * size_of::<Box<[AtomicU64]>>()
+    }
+
     /// The next serial, which nobody gets again, for a ticket that expires at `expiry` (ms).
     /// `None` when the lane has none left under this key.
     pub(crate) fn take_serial(&self, expiry: u64) -> Option<u32> {

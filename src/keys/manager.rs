@@ -21,6 +21,9 @@ pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(604_800);
 /// with it until their clock or their maintenance caught up.
 const FLEET_MARGIN_MS: u64 = 300_000;
 
+/// More than the collector takes to drop one value later.
+const COLLECTED_BYTES: usize = 8 * 1024;
+
 /// `activates` of a drawn key: at the next rotation, whenever that is.
 const AT_NEXT_ROTATION: u64 = u64::MAX;
 
@@ -37,7 +40,8 @@ pub struct KeyConfig {
     /// Tickets per lane and key, at most 2^32, the default. Rotation comes early when a lane has
     /// used seven eighths of them.
     pub serials_per_lane: u64,
-    /// How many keys may exist at once. A rotation beyond is refused. Default 256.
+    /// How many keys may exist at once, those included that are retired but still held by a
+    /// reader. A rotation beyond is refused. Default 256.
     pub max_keys: usize,
     /// Bytes for the bits of used tickets, over all keys and lanes. Tickets beyond are issued
     /// without 0-RTT. Default 256 MiB: 2^31 tickets, but at least half of that.
@@ -228,7 +232,7 @@ impl TicketKeyManager {
                 drawn = drawn.and(shared.ensure_pending(&mut entries, random));
             }
         }
-        if rotated || retired > 0 || entries.len() != before {
+        if rotated || entries.len() != before - retired {
             shared.publish(&entries);
         }
         drop(entries);
@@ -273,6 +277,21 @@ impl TicketKeyManager {
             self.shared.household.budget.used(),
             self.shared.household.budget.limit(),
         )
+    }
+
+    /// The most bytes that keys and the bits of used tickets will ever take, even if every key
+    /// knows all the other issuers that it can and a reader holds on to everything. Lanes that
+    /// were taken over from an earlier process come on top, but for their bits.
+    #[must_use]
+    pub fn memory_limit(&self) -> usize {
+        let config = &self.shared.config;
+        // A key comes, is activated, is succeeded and goes: as many arrays can wait for a reader.
+        let arrays = (KeyArray::bytes(config.max_keys) + COLLECTED_BYTES).saturating_mul(4);
+        let key = TicketKey::bytes(config.lanes) + size_of::<Entry>();
+        config
+            .max_keys
+            .saturating_mul(key.saturating_add(arrays))
+            .saturating_add(config.register_bytes)
     }
 
     /// How keys live here.
@@ -327,7 +346,9 @@ impl Shared {
         if entries.iter().any(|entry| entry.key.id() == key.id()) {
             return Err(Error::DuplicateKey);
         }
-        if entries.len() >= self.config.max_keys {
+        // Those that a reader holds on to count too, or a stuck one would let them pile up.
+        let waiting = self.household.waiting.load(Ordering::Relaxed);
+        if entries.len().saturating_add(waiting) >= self.config.max_keys {
             return Err(Error::TooManyKeys);
         }
         let role = KeyRole::Pending;
@@ -386,8 +407,10 @@ impl Shared {
         now.0 - *activated >= millis(interval) || self.rotate_early.load(Ordering::Relaxed)
     }
 
-    /// Takes out the keys that no unexpired ticket needs.
+    /// Takes out the keys that no unexpired ticket needs, so that there is room for others.
     fn retire(&self, entries: &mut Vec<Entry>, now: UnixMillis) -> usize {
+        // Readers that have left since may have been the last.
+        self.array.collect();
         let before = entries.len();
         entries.retain(|entry| {
             let needed = self.is_needed(entry, now);
@@ -396,7 +419,12 @@ impl Shared {
             }
             needed
         });
-        before - entries.len()
+        let retired = before - entries.len();
+        if retired > 0 {
+            self.publish(entries);
+            self.array.collect();
+        }
+        retired
     }
 
     fn is_needed(&self, entry: &Entry, now: UnixMillis) -> bool {

@@ -145,6 +145,17 @@ impl TicketKey {
         })
     }
 
+    /// The most bytes of a key with so many lanes, but for the bits of used tickets.
+    pub(crate) const fn bytes(lanes: usize) -> usize {
+        // A lane is padded to a whole number of cache lines.
+        let lane = Lane::bytes() + size_of::<CachePadded<u8>>();
+        // The counts of an `Arc`.
+        2 * size_of::<usize>()
+            + size_of::<Self>()
+            + lanes * lane
+            + FOREIGN_ISSUERS * size_of::<ForeignKey>()
+    }
+
     pub(crate) fn id(&self) -> KeyId {
         self.id
     }
