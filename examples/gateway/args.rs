@@ -1,0 +1,145 @@
+//! The command line.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::thread;
+
+pub(crate) const USAGE: &str = "\
+usage: gateway [--seconds N] [--workers N] [--json]
+           the gateway and its traffic, on loopback sockets of one process
+       gateway serve [--listen ADDR] [--workers N] [--seconds N] [--demo]
+           the gateway alone; with --demo it gives tickets to whoever asks
+       gateway load --target ADDR [--seconds N] [--threads N] [--json]
+           the traffic alone, against a gateway that serves with --demo
+
+  --seconds N    how long to run; 10, but `serve` runs until it is killed
+  --workers N    gateway threads, each with its own core and socket; one per core
+  --threads N    threads that send traffic; one per core
+  --listen ADDR  where to listen; 127.0.0.1:5684
+  --target ADDR  where the gateway listens
+  --json         print a JSON object as the last line
+  --help         print this";
+
+pub(crate) enum Command {
+    Help,
+    Run(Run),
+    Serve(Serve),
+    Load(Load),
+}
+
+pub(crate) struct Run {
+    pub(crate) seconds: u64,
+    pub(crate) workers: usize,
+    pub(crate) json: bool,
+}
+
+pub(crate) struct Serve {
+    pub(crate) listen: SocketAddr,
+    pub(crate) workers: usize,
+    pub(crate) seconds: Option<u64>,
+    pub(crate) demo: bool,
+}
+
+pub(crate) struct Load {
+    pub(crate) target: SocketAddr,
+    pub(crate) seconds: u64,
+    pub(crate) threads: usize,
+    pub(crate) json: bool,
+}
+
+const SECONDS: u64 = 10;
+const SECONDS_RANGE: RangeInclusive<u64> = 1..=86_400;
+/// Lanes of an engine, at most.
+const WORKERS_RANGE: RangeInclusive<usize> = 1..=256;
+
+/// Reads the arguments behind the program's name, or says what is wrong with them.
+pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
+    let mut flags = Flags(args.collect());
+    if flags.take("--help") || flags.take("-h") {
+        return Ok(Command::Help);
+    }
+    let subcommand = flags.0.first().filter(|arg| !arg.starts_with('-')).cloned();
+    if subcommand.is_some() {
+        flags.0.remove(0);
+    }
+    let seconds = flags.number("--seconds", SECONDS_RANGE)?;
+    let command = match subcommand.as_deref() {
+        None => Command::Run(Run {
+            seconds: seconds.unwrap_or(SECONDS),
+            workers: flags.per_core("--workers")?,
+            json: flags.take("--json"),
+        }),
+        Some("serve") => Command::Serve(Serve {
+            listen: match flags.value("--listen")? {
+                Some(listen) => listen,
+                None => SocketAddr::from(([127, 0, 0, 1], 5684)),
+            },
+            workers: flags.per_core("--workers")?,
+            seconds,
+            demo: flags.take("--demo"),
+        }),
+        Some("load") => Command::Load(Load {
+            target: flags.value("--target")?.ok_or("load needs --target ADDR")?,
+            seconds: seconds.unwrap_or(SECONDS),
+            threads: flags.per_core("--threads")?,
+            json: flags.take("--json"),
+        }),
+        Some(other) => return Err(format!("no such command: {other}")),
+    };
+    if let Some(unknown) = flags.0.first() {
+        return Err(format!("unexpected argument: {unknown}"));
+    }
+    match &command {
+        // Whoever asks gets tickets and names their secret: nothing to do in a network.
+        Command::Serve(serve) if serve.demo && !serve.listen.ip().is_loopback() => {
+            Err("--demo is for loopback addresses only".into())
+        }
+        Command::Load(load) if !load.target.ip().is_loopback() => {
+            Err("--target has to be a loopback address".into())
+        }
+        _ => Ok(command),
+    }
+}
+
+/// The arguments that nobody has asked for yet.
+struct Flags(Vec<String>);
+
+impl Flags {
+    fn take(&mut self, name: &str) -> bool {
+        let place = self.0.iter().position(|arg| arg == name);
+        place.map(|at| self.0.remove(at)).is_some()
+    }
+
+    fn value<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, String> {
+        let Some(at) = self.0.iter().position(|arg| arg == name) else {
+            return Ok(None);
+        };
+        if at + 1 == self.0.len() {
+            return Err(format!("{name} needs a value"));
+        }
+        let value = self.0.drain(at..at + 2).nth(1).unwrap_or_default();
+        let parsed = value.parse().map(Some);
+        parsed.map_err(|why| format!("{name} {value}: {why}"))
+    }
+
+    fn number<T>(&mut self, name: &str, range: RangeInclusive<T>) -> Result<Option<T>, String>
+    where
+        T: FromStr<Err: Display> + PartialOrd + Display,
+    {
+        match self.value(name)? {
+            Some(number) if !range.contains(&number) => {
+                let (least, most) = range.into_inner();
+                Err(format!("{name} {number}: not in {least} to {most}"))
+            }
+            number => Ok(number),
+        }
+    }
+
+    fn per_core(&mut self, name: &str) -> Result<usize, String> {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let given = self.number(name, WORKERS_RANGE)?;
+        Ok(given.unwrap_or(cores.min(*WORKERS_RANGE.end())))
+    }
+}

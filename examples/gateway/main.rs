@@ -1,0 +1,53 @@
+//! The reference embedder: a gateway with a worker on every core, and the traffic that tries it.
+//!
+//! Without arguments both run in one process for some ten seconds. [`worker`] is what embedding
+//! the engine takes; [`load`] is its clients and those who attack it, and keeps the books by which
+//! the run is judged.
+//!
+//! Exit code 0: every flight got the verdict that it should. 1: one did not, or the run failed.
+//! 2: the arguments make no sense.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+mod args;
+mod demo;
+mod gateway;
+mod load;
+mod report;
+mod run;
+mod serve;
+mod worker;
+
+use args::Command;
+
+/// Why a thread or the whole run came to nothing.
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let args = std::env::args_os().skip(1);
+    let command = match args::parse(args.map(|arg| arg.to_string_lossy().into_owned())) {
+        Ok(command) => command,
+        Err(why) => {
+            eprintln!("gateway: {why}\n\n{}", args::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let passed = match &command {
+        Command::Help => {
+            println!("{}", args::USAGE);
+            Ok(true)
+        }
+        Command::Run(options) => run::both(options),
+        Command::Serve(options) => serve::serve(options),
+        Command::Load(options) => run::load(options),
+    };
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("gateway: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `gateway serve`: the gateway alone.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::Failure;
+use crate::args::Serve;
+use crate::gateway::Gateway;
+use crate::report::Live;
+
+pub(crate) fn serve(options: &Serve) -> Result<bool, Failure> {
+    let gateway = Gateway::start(options.listen, options.workers, options.demo)?;
+    println!(
+        "listening on {}, {} workers",
+        gateway.address, options.workers
+    );
+    let end = options.seconds.map(Duration::from_secs);
+    let mut live = Live::new();
+    while end.is_none_or(|end| live.begun().elapsed() < end) && !gateway.has_failed() {
+        thread::sleep(Duration::from_secs(1));
+        println!("{}", live.line(&gateway.figures()));
+    }
+    gateway.stop()?;
+    Ok(true)
+}
