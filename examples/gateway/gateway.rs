@@ -50,7 +50,7 @@ pub(crate) struct Figures {
 
 impl Gateway {
     /// Listens on `listen` with one socket per worker, between which the kernel distributes the
-    /// clients. In a `demo` tickets and keys are short-lived, and workers speak [`demo`].
+    /// clients. In a `demo` tickets and keys are short-lived, and workers speak `demo`.
     pub(crate) fn start(listen: SocketAddr, workers: usize, demo: bool) -> Result<Self, Failure> {
         let engine = engine(workers, demo)?;
         let sockets = bind(listen, workers).map_err(|why| format!("{listen}: {why}"))?;

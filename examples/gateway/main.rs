@@ -1,7 +1,7 @@
 //! The reference embedder: a gateway with a worker on every core, and the traffic that tries it.
 //!
-//! Without arguments both run in one process for some ten seconds. [`worker`] is what embedding
-//! the engine takes; [`load`] is its clients and those who attack it, and keeps the books by which
+//! Without arguments both run in one process for some ten seconds. `worker` is what embedding
+//! the engine takes; `load` is its clients and those who attack it, and keeps the books by which
 //! the run is judged.
 //!
 //! Exit code 0: every flight got the verdict that it should. 1: one did not, or the run failed.
