@@ -89,11 +89,14 @@ impl std::fmt::Debug for Retried {
 }
 
 impl Arrival<'_> {
-    /// How many bytes may be sent to the peer for this datagram before its address is verified
-    /// (RFC 9147, 5.1); `None`: no limit, it is.
+    /// How many bytes may be sent to the peer for this datagram, or for the datagrams of the
+    /// ClientHello that it completes, before its address is verified (RFC 9147, 5.1): three times
+    /// what came from there. `None`: no limit, it is verified.
     #[must_use]
     pub fn send_limit(&self) -> Option<usize> {
-        (!self.address_verified).then(|| self.datagram.bytes.len().saturating_mul(3))
+        // The fragments of a ClientHello came from one address, or they would not be put together.
+        let received = self.datagram.bytes.len().max(self.hello_body.len());
+        (!self.address_verified).then(|| received.saturating_mul(3))
     }
 
     /// The transcript up to and with the ClientHello, for a full handshake; a resumption has its

@@ -1,0 +1,286 @@
+//! What a worker does with a batch of datagrams: the engine judges the ClientHellos, and the table
+//! has the associations for all the rest.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dtls_session::schedule::CipherSuite;
+use dtls_session::wire::{
+    AlertDescription, ContentType, HandshakeType, PLAINTEXT_HEADER_LEN, dtls_header,
+};
+use dtls_session::{
+    Admitted, Arrival, BATCH_MAX, Datagram, Engine, Error, Resumed, SecureRandom, UnixMillis,
+    Verdict, Worker,
+};
+use ring::rand::SystemRandom;
+
+use super::connection::{CONNECTION_ID_LEN, Connection, record_number_for_answer};
+use super::event::{App, Host};
+use super::failure::Failure;
+use super::handshake::Accepted;
+use super::key_exchange::Group;
+use super::negotiation::{Answer, Choice, negotiate};
+use super::outbox::Outbox;
+use super::sender::write_plaintext;
+use super::settings::Settings;
+use super::table::Table;
+
+/// The longest body of a HelloRetryRequest, in bytes.
+const HELLO_RETRY_REQUEST_MAX: usize = 192;
+
+/// A DTLS 1.3 server on one core.
+pub struct Server {
+    worker: Worker,
+    table: Table,
+    reception: Reception,
+}
+
+/// A datagram that was received, in the buffer in which its records will be opened.
+pub struct Packet<'b> {
+    pub bytes: &'b mut [u8],
+    pub peer: SocketAddr,
+}
+
+/// What is needed to answer a ClientHello, next to the table and the engine.
+struct Reception {
+    settings: Arc<Settings>,
+    random: SystemRandom,
+    refused_full: u64,
+}
+
+impl Server {
+    /// A server with the engine's `worker`.
+    pub fn new(settings: Arc<Settings>, worker: Worker) -> Self {
+        Self {
+            worker,
+            table: Table::new(settings.associations_max),
+            reception: Reception {
+                settings,
+                random: SystemRandom::new(),
+                refused_full: 0,
+            },
+        }
+    }
+
+    /// Takes in up to [`BATCH_MAX`] datagrams. What is to be sent is in `out` afterwards.
+    pub fn receive(
+        &mut self,
+        batch: &mut [Packet<'_>],
+        now: UnixMillis,
+        out: &mut Outbox,
+        app: &mut App<'_>,
+    ) -> Result<(), Error> {
+        let peer = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut hellos = [Datagram { bytes: &[], peer }; BATCH_MAX];
+        let mut len = 0;
+        for (packet, hello) in batch
+            .iter()
+            .filter(|p| is_handshake(p.bytes))
+            .zip(&mut hellos)
+        {
+            *hello = Datagram {
+                bytes: packet.bytes,
+                peer: packet.peer,
+            };
+            len += 1;
+        }
+        // How much of each is behind its ClientHello: early data, most likely.
+        let mut rests = [0; BATCH_MAX];
+        let admitted = self.worker.admit(&hellos[..len], now)?;
+        for (judged, rest) in admitted.iter().zip(&mut rests) {
+            out.end_datagram();
+            *rest = judged.0.rest.len();
+            self.reception
+                .answer(&admitted, judged, &mut self.table, now, out);
+        }
+        drop(admitted);
+
+        let mut rests = rests.into_iter();
+        let worker = &mut self.worker;
+        let mut host = Host {
+            now,
+            worker,
+            out,
+            app,
+        };
+        for packet in batch {
+            host.out.end_datagram();
+            let start = match is_handshake(packet.bytes) {
+                true => packet.bytes.len() - rests.next().unwrap_or(0),
+                false => 0,
+            };
+            if let Some(records @ [_, ..]) = packet.bytes.get_mut(start..) {
+                self.table.receive(records, packet.peer, &mut host);
+            }
+        }
+        Ok(())
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) is to be called.
+    pub fn timeout(&self) -> Option<UnixMillis> {
+        self.table.timeout()
+    }
+
+    /// Sends again what was not acknowledged, and ends what has been silent for too long.
+    pub fn on_timeout(&mut self, now: UnixMillis, out: &mut Outbox, app: &mut App<'_>) {
+        let worker = &mut self.worker;
+        self.table.on_timeout(&mut Host {
+            now,
+            worker,
+            out,
+            app,
+        });
+    }
+
+    /// Says good-bye to all clients.
+    pub fn close(&mut self, now: UnixMillis, out: &mut Outbox, app: &mut App<'_>) {
+        let worker = &mut self.worker;
+        self.table.close(&mut Host {
+            now,
+            worker,
+            out,
+            app,
+        });
+    }
+
+    /// The engine that judges for this server.
+    pub fn engine(&self) -> &Engine {
+        self.worker.engine()
+    }
+
+    /// How many associations there are.
+    pub fn associations(&self) -> usize {
+        self.table.len()
+    }
+
+    /// How many ClientHellos were not answered since there was no room for their association.
+    pub fn refused_full(&self) -> u64 {
+        self.reception.refused_full
+    }
+}
+
+/// It begins with a plaintext handshake record: a ClientHello, or a part of one.
+fn is_handshake(datagram: &[u8]) -> bool {
+    datagram.first() == Some(&ContentType::HANDSHAKE.0)
+}
+
+impl Reception {
+    fn answer(
+        &mut self,
+        admitted: &Admitted<'_>,
+        (arrival, verdict): (&Arrival<'_>, Verdict<'_>),
+        table: &mut Table,
+        now: UnixMillis,
+        out: &mut Outbox,
+    ) {
+        let resumed = match verdict {
+            Verdict::AcceptEarlyData(resumed) | Verdict::Resume(resumed, _) => Some(resumed),
+            Verdict::FullHandshake(_) | Verdict::Retransmission => None,
+            Verdict::Abort(alert, _) => return refuse(arrival, alert, out),
+            _ => return,
+        };
+        let Some(hello) = &arrival.hello else { return };
+        let peer = arrival.datagram.peer;
+        if let Some(connection) = table.begun_by(peer, hello.random) {
+            connection.hello_again(arrival.datagram.bytes.len(), now, out);
+            return;
+        }
+        let is_again = matches!(verdict, Verdict::Retransmission);
+        // Nothing was kept of the first answer, or its association is over; or another handshake
+        // with this address is under way, which only who receives there may disturb.
+        let has_to_ask = arrival.retried.is_none() && (is_again || table.is_handshaking(peer));
+        let done = match negotiate(arrival, resumed, &self.settings) {
+            Err(_) if is_again => Ok(()),
+            Err(failure) => Err(failure),
+            Ok(Answer::HelloRetryRequest { suite, group }) => {
+                retry(admitted, arrival, suite, group, out)
+            }
+            Ok(Answer::ServerHello(choice)) if has_to_ask => {
+                retry(admitted, arrival, choice.suite, None, out)
+            }
+            Ok(Answer::ServerHello(_)) if is_again => Ok(()),
+            Ok(Answer::ServerHello(_)) if table.is_full() => {
+                self.refused_full += 1;
+                Ok(())
+            }
+            Ok(Answer::ServerHello(choice)) => self
+                .accept(arrival, choice, resumed, now, out)
+                .map(|connection| table.insert(connection)),
+        };
+        if let Err(Failure(alert)) = done {
+            refuse(arrival, alert, out);
+        }
+    }
+
+    fn accept(
+        &self,
+        arrival: &Arrival<'_>,
+        choice: Choice<'_>,
+        resumed: Option<&Resumed<'_>>,
+        now: UnixMillis,
+        out: &mut Outbox,
+    ) -> Result<Connection, Failure> {
+        let offers_id = arrival
+            .hello
+            .is_some_and(|hello| hello.connection_id.is_some());
+        let mut id = [0; CONNECTION_ID_LEN];
+        if offers_id {
+            let drawn = SecureRandom::fill(&self.random, &mut id);
+            drawn.map_err(|_| Failure(AlertDescription::INTERNAL_ERROR))?;
+        }
+        let accepted = Accepted {
+            arrival,
+            choice,
+            resumed,
+            connection_id: offers_id.then_some(id),
+        };
+        Connection::accept(&accepted, &self.settings, &self.random, now, out)
+    }
+}
+
+/// Asks for another ClientHello, and keeps nothing.
+fn retry(
+    admitted: &Admitted<'_>,
+    arrival: &Arrival<'_>,
+    suite: CipherSuite,
+    group: Option<Group>,
+    out: &mut Outbox,
+) -> Result<(), Failure> {
+    let mut body = [0; HELLO_RETRY_REQUEST_MAX];
+    let group = group.map(Group::code);
+    let len = admitted.hello_retry_request(arrival, suite, group, &mut body)?;
+    let message_seq = 0;
+    let header = dtls_header(
+        HandshakeType::SERVER_HELLO,
+        len as u32,
+        message_seq,
+        0,
+        len as u32,
+    );
+    let message = [&header[..], &body[..len]].concat();
+    answer_plaintext(arrival, ContentType::HANDSHAKE, &message, out);
+    Ok(())
+}
+
+/// Ends what has hardly begun.
+fn refuse(arrival: &Arrival<'_>, alert: AlertDescription, out: &mut Outbox) {
+    answer_plaintext(arrival, ContentType::ALERT, &alert.fatal(), out);
+}
+
+/// Sends a plaintext record in answer to a ClientHello, if its sender may get as much.
+fn answer_plaintext(
+    arrival: &Arrival<'_>,
+    content_type: ContentType,
+    fragment: &[u8],
+    out: &mut Outbox,
+) {
+    let Datagram { bytes, peer } = arrival.datagram;
+    let len = PLAINTEXT_HEADER_LEN + fragment.len();
+    if arrival.send_limit().is_some_and(|limit| len > limit) {
+        return;
+    }
+    let number = record_number_for_answer(bytes);
+    let write = |room: &mut [u8]| write_plaintext(number, content_type, fragment, room);
+    // It fails only if the buffer is too short, which was made to measure.
+    let _ = out.record(peer, len, write);
+}

@@ -1,0 +1,261 @@
+//! The associations of one worker: found by the client's address or by connection ID, limited in
+//! number, and woken when their time comes.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::SocketAddr;
+
+use dtls_session::UnixMillis;
+
+use super::connection::{CONNECTION_ID_LEN, Connection, ConnectionId};
+use super::event::{Closed, Host};
+
+/// The associations of a worker.
+pub struct Table {
+    places: Vec<Place>,
+    free: Vec<usize>,
+    by_peer: HashMap<SocketAddr, Peer>,
+    by_id: HashMap<ConnectionId, usize>,
+    /// When to look at which place. Entries are not taken out when they become void: each is
+    /// looked at once.
+    wakes: BinaryHeap<Reverse<(UnixMillis, usize)>>,
+    len_max: usize,
+}
+
+#[derive(Default)]
+struct Place {
+    connection: Option<Box<Connection>>,
+    /// The peer under which it is found.
+    filed_under: Option<SocketAddr>,
+    /// The earliest entry in `wakes`.
+    wake: Option<UnixMillis>,
+}
+
+/// The associations with one address. A new one may be in the making while the client's last one,
+/// which it may have lost, lives on (RFC 9147, 5.11).
+#[derive(Clone, Copy, Default)]
+struct Peer {
+    established: Option<usize>,
+    handshaking: Option<usize>,
+}
+
+impl Table {
+    /// A table of at most `len_max` associations.
+    pub fn new(len_max: usize) -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            by_peer: HashMap::new(),
+            by_id: HashMap::new(),
+            wakes: BinaryHeap::new(),
+            len_max,
+        }
+    }
+
+    /// How many associations there are.
+    pub fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.len_max
+    }
+
+    /// The association with `peer` that the ClientHello with this random has begun.
+    pub fn begun_by(&mut self, peer: SocketAddr, random: &[u8; 32]) -> Option<&mut Connection> {
+        let Peer {
+            established,
+            handshaking,
+        } = *self.by_peer.get(&peer)?;
+        let is_it = |place: &usize| {
+            let connection = self.places[*place].connection.as_ref();
+            connection.is_some_and(|connection| connection.began_with(random))
+        };
+        let place = handshaking.into_iter().chain(established).find(is_it)?;
+        self.places[place].connection.as_deref_mut()
+    }
+
+    /// Whether a handshake with `peer` is under way.
+    pub fn is_handshaking(&self, peer: SocketAddr) -> bool {
+        let peer = self.by_peer.get(&peer);
+        peer.is_some_and(|peer| peer.handshaking.is_some())
+    }
+
+    /// Adds an association whose handshake has begun. It takes the place of one with the same peer
+    /// whose handshake is not over.
+    pub fn insert(&mut self, connection: Connection) {
+        let peer = connection.peer();
+        if let Some(abandoned) = self.by_peer.get(&peer).and_then(|peer| peer.handshaking) {
+            self.remove(abandoned);
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            self.places.len() - 1
+        });
+        if let Some(id) = connection.connection_id() {
+            self.by_id.insert(id, place);
+        }
+        self.by_peer.entry(peer).or_default().handshaking = Some(place);
+        self.places[place] = Place {
+            connection: Some(Box::new(connection)),
+            filed_under: Some(peer),
+            wake: None,
+        };
+        self.schedule(place);
+    }
+
+    /// Gives a datagram to the association that it is for, if there is one.
+    pub fn receive(&mut self, datagram: &mut [u8], peer: SocketAddr, host: &mut Host<'_>) {
+        let (first, second) = self.addressees(datagram, peer);
+        let Some(first) = first else { return };
+        if let Some(second) = second {
+            // Which of the two it is for only their keys can tell, and the first look at a record
+            // changes it.
+            self.receive_at(second, &mut datagram.to_vec(), peer, host);
+        }
+        self.receive_at(first, datagram, peer, host);
+    }
+
+    fn addressees(&self, datagram: &[u8], peer: SocketAddr) -> (Option<usize>, Option<usize>) {
+        if let Some(id) = connection_id(datagram) {
+            return (self.by_id.get(&id).copied(), None);
+        }
+        match self.by_peer.get(&peer) {
+            None => (None, None),
+            Some(peer) => match (peer.established, peer.handshaking) {
+                (None, only) | (only, None) => (only, None),
+                both => both,
+            },
+        }
+    }
+
+    fn receive_at(
+        &mut self,
+        place: usize,
+        datagram: &mut [u8],
+        peer: SocketAddr,
+        host: &mut Host<'_>,
+    ) {
+        if let Some(connection) = &mut self.places[place].connection {
+            connection.receive(datagram, peer, host);
+            self.settle(place, host);
+        }
+    }
+
+    /// After something happened to an association: files it where it belongs now.
+    fn settle(&mut self, place: usize, host: &mut Host<'_>) {
+        let Some(connection) = &self.places[place].connection else {
+            return;
+        };
+        if connection.is_closed() {
+            self.remove(place);
+            return;
+        }
+        let (peer, is_handshaking) = (connection.peer(), connection.is_handshaking());
+        if !is_handshaking {
+            let filed = self.by_peer.get(&peer).and_then(|peer| peer.established);
+            if filed != Some(place) {
+                self.unfile(place);
+                if let Some(replaced) = filed {
+                    self.abandon(replaced, host);
+                }
+                self.by_peer.entry(peer).or_default().established = Some(place);
+                self.places[place].filed_under = Some(peer);
+            }
+        }
+        self.schedule(place);
+    }
+
+    fn abandon(&mut self, place: usize, host: &mut Host<'_>) {
+        if let Some(connection) = &mut self.places[place].connection {
+            connection.abandon(host);
+        }
+        self.remove(place);
+    }
+
+    fn remove(&mut self, place: usize) {
+        self.unfile(place);
+        if let Some(connection) = self.places[place].connection.take() {
+            if let Some(id) = connection.connection_id() {
+                self.by_id.remove(&id);
+            }
+            self.free.push(place);
+        }
+    }
+
+    /// It is no longer found by its peer.
+    fn unfile(&mut self, place: usize) {
+        let Some(address) = self.places[place].filed_under.take() else {
+            return;
+        };
+        let Some(peer) = self.by_peer.get_mut(&address) else {
+            return;
+        };
+        for filed in [&mut peer.established, &mut peer.handshaking] {
+            if *filed == Some(place) {
+                *filed = None;
+            }
+        }
+        if peer.established.is_none() && peer.handshaking.is_none() {
+            self.by_peer.remove(&address);
+        }
+    }
+
+    fn schedule(&mut self, place: usize) {
+        let Place {
+            connection, wake, ..
+        } = &mut self.places[place];
+        let Some(due) = connection.as_ref().map(|connection| connection.timeout()) else {
+            return;
+        };
+        if wake.is_none_or(|earliest| due < earliest) {
+            *wake = Some(due);
+            self.wakes.push(Reverse((due, place)));
+        }
+    }
+
+    /// When [`on_timeout`](Self::on_timeout) has something to do, or may.
+    pub fn timeout(&self) -> Option<UnixMillis> {
+        self.wakes.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Lets the associations whose time has come do what is due.
+    pub fn on_timeout(&mut self, host: &mut Host<'_>) {
+        while let Some(&Reverse((due, place))) = self.wakes.peek()
+            && due <= host.now
+        {
+            self.wakes.pop();
+            let Place {
+                connection, wake, ..
+            } = &mut self.places[place];
+            if *wake == Some(due) {
+                *wake = None;
+            }
+            if let Some(connection) = connection {
+                if connection.timeout() <= host.now {
+                    connection.on_timeout(host);
+                }
+                self.settle(place, host);
+            }
+        }
+    }
+
+    /// Ends all associations.
+    pub fn close(&mut self, host: &mut Host<'_>) {
+        for place in 0..self.places.len() {
+            if let Some(connection) = &mut self.places[place].connection {
+                connection.close(Closed::Shutdown, host);
+                self.remove(place);
+            }
+        }
+    }
+}
+
+/// The connection ID of the record with which a datagram begins.
+fn connection_id(datagram: &[u8]) -> Option<ConnectionId> {
+    let (first, rest) = datagram.split_first()?;
+    // Fixed bits and C bit (RFC 9147, 4).
+    let has_id = first & 0b1111_0000 == 0b0011_0000;
+    let id = rest.first_chunk::<CONNECTION_ID_LEN>()?;
+    has_id.then_some(*id)
+}

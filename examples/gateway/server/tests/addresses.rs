@@ -1,0 +1,166 @@
+//! Who is where: verified addresses, clients that begin anew, clients that move.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use dtls_session::admission::AddressPolicy;
+
+use super::super::Closed;
+use super::super::connection::CONNECTION_ID_LEN;
+use super::client::{Client, Profile};
+use super::{Seen, World, settings};
+
+const MOVING: Profile = Profile {
+    connection_id: Some(b"c"),
+    ..PROFILE
+};
+const PROFILE: Profile = Profile::DEFAULT;
+
+#[test]
+fn trap_35_without_a_cookie_an_address_gets_three_times_what_it_sent() {
+    let mut settings = settings();
+    settings.address_policy = AddressPolicy::LimitAmplification;
+    settings.mtu = 256;
+    let mut world = World::with(settings);
+    let mut client = Client::new(1, PROFILE);
+    let hello = client.hello(&[]);
+    let received: usize = hello.iter().map(Vec::len).sum();
+    let mut flight = world.send(client.address, &hello);
+    let sent: usize = flight.iter().map(Vec::len).sum();
+    assert!(sent <= 3 * received, "{sent} for {received}");
+    // What has to wait goes when more comes.
+    world.now = world.now.saturating_add(Duration::from_secs(1));
+    flight.extend(world.send(client.address, &hello));
+    flight
+        .iter()
+        .for_each(|datagram| client.receive(datagram, world.now));
+    let finished = client.finished(1);
+    world.exchange(&mut client, &[finished]);
+    assert_eq!(world.seen, [Seen::Established(1, false)]);
+    // That ends with the handshake: a ticket that is not acknowledged goes out as often as any.
+    assert_eq!(world.pass(Duration::from_secs(250)).len(), 7);
+}
+
+#[test]
+fn a_client_hello_whose_last_datagram_is_short_is_answered() {
+    let mut world = World::new();
+    let mut client = Client::new(1, PROFILE);
+    let len = client.hello(&[])[0].len();
+    let mut client = Client::new(
+        1,
+        Profile {
+            max_datagram_len: len - 1,
+            ..PROFILE
+        },
+    );
+    let hello = client.hello(&[]);
+    assert!(hello[1].len() < 30);
+    world.exchange(&mut client, &hello);
+    assert!(client.retry_request.is_some());
+}
+
+#[test]
+fn a_ticket_from_another_address_needs_a_cookie_and_loses_its_early_data_only() {
+    let mut world = World::new();
+    let first = world.connected(1, PROFILE);
+    let mut second = Client::new(2, PROFILE).resuming(&first, world.now);
+    second.address = SocketAddr::from(([198, 51, 100, 1], 2));
+    let flight = second.hello(&[b"lost"]);
+    world.exchange(&mut second, &flight);
+    assert!(second.retry_request.is_some());
+    // Even if the HelloRetryRequest is lost and the ClientHello comes again.
+    assert_eq!(world.send(second.address, &flight).len(), 1);
+    world.connect(&mut second);
+    assert!(second.resumed && world.early_data().is_empty());
+}
+
+#[test]
+fn a_client_that_begins_anew_replaces_its_old_association_when_it_is_done() {
+    let mut world = World::new();
+    let mut old = world.connected(1, PROFILE);
+    let mut new = Client::new(1, PROFILE).resuming(&old, world.now);
+    let hello = new.hello(&[b"early"]);
+    world.exchange(&mut new, &hello);
+    assert_eq!(world.server.associations(), 2);
+    // Until then the old one lives: the ClientHello may have been somebody else's.
+    let data = old.data(b"still here");
+    world.exchange(&mut old, &[data]);
+    assert_eq!(old.data, [b"still here"]);
+    world.finish(&mut new);
+    assert_eq!(world.server.associations(), 1);
+    assert!(world.seen.contains(&Seen::Closed(1, Closed::Replaced)));
+    let data = old.data(b"too late");
+    world.exchange(&mut old, &[data]);
+    assert_eq!(old.data.len(), 1);
+    let data = new.data(b"here now");
+    world.exchange(&mut new, &[data]);
+    assert_eq!(new.data.last().unwrap(), b"here now");
+}
+
+#[test]
+fn somebody_elses_ticket_does_not_disturb_a_handshake() {
+    let mut world = World::new();
+    let attacker = world.connected(9, PROFILE);
+    // Given a client whose handshake is under way,
+    let mut client = Client::new(1, PROFILE);
+    for _ in 0..2 {
+        let hello = client.hello(&[]);
+        world.exchange(&mut client, &hello);
+    }
+    // when a ClientHello with a ticket that was given to the same host comes from the same port,
+    let mut spoofed = Client::new(1, PROFILE).resuming(&attacker, world.now);
+    let hello = spoofed.hello(&[b"spoofed"]);
+    world.exchange(&mut spoofed, &hello);
+    // then it has to show that it receives there first, and the client's handshake goes on.
+    assert!(spoofed.retry_request.is_some());
+    world.finish(&mut client);
+    assert!(world.seen.contains(&Seen::Established(1, false)));
+}
+
+#[test]
+fn connection_ids_are_used_in_both_directions_and_let_a_client_move() {
+    let mut world = World::new();
+    let mut client = world.connected(1, MOVING);
+    assert_eq!(client.connection_id.len(), CONNECTION_ID_LEN);
+    let data = client.data(b"here");
+    world.exchange(&mut client, &[data]);
+    let late = client.data(b"late");
+    client.address = SocketAddr::from(([198, 51, 100, 1], 7));
+    let data = client.data(b"there");
+    world.exchange(&mut client, &[data]);
+    assert_eq!(client.data, [&b"here"[..], b"there"]);
+    assert_eq!(world.seen.last(), Some(&Seen::Data(7, b"there".to_vec())));
+
+    // A datagram from the old address that was overtaken does not move it back.
+    let old = SocketAddr::from(([192, 0, 2, 1], 1));
+    let mut late = [late];
+    let answers = {
+        let mut batch = [super::super::Packet {
+            bytes: &mut late[0],
+            peer: old,
+        }];
+        world.receive(&mut batch)
+    };
+    assert!(answers.iter().all(|(to, _)| *to == client.address));
+    assert_eq!(answers.len(), 1);
+    // And at the new address the server sends three times what it received there, no more.
+    let data = client.data(b"x");
+    assert_eq!(world.send(client.address, &[data]).len(), 1);
+}
+
+#[test]
+fn early_data_has_no_connection_id_and_all_the_rest_has_one() {
+    let mut world = World::new();
+    let first = world.connected(1, MOVING);
+    let mut second = Client::new(2, MOVING).resuming(&first, world.now);
+    let flight = second.hello(&[b"early"]);
+    world.exchange(&mut second, &flight);
+    assert_eq!(world.early_data(), [b"early"]);
+    let id = std::mem::take(&mut second.connection_id);
+    let without = second.finished(1);
+    world.exchange(&mut second, &[without]);
+    assert!(!world.seen.contains(&Seen::Established(2, true)));
+    second.connection_id = id;
+    world.finish(&mut second);
+    assert!(world.seen.contains(&Seen::Established(2, true)));
+}

@@ -1,0 +1,115 @@
+//! Everything is bounded: associations, time, and what random peers can cause.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::Closed;
+use super::client::{Client, Profile};
+use super::{Seen, World, settings};
+
+#[test]
+fn a_full_table_refuses_newcomers_and_serves_those_it_has() {
+    let mut settings = settings();
+    settings.associations_max = 2;
+    let mut world = World::with(settings);
+    let mut one = world.connected(1, Profile::default());
+    let _two = world.connected(2, Profile::default());
+    let mut three = Client::new(3, Profile::default());
+    for _ in 0..2 {
+        let hello = three.hello(&[]);
+        world.exchange(&mut three, &hello);
+    }
+    assert!(!three.is_complete);
+    assert_eq!(
+        (world.server.associations(), world.server.refused_full()),
+        (2, 1)
+    );
+    let close = one.seal(1, dtls_session::wire::ContentType::ALERT, &[1, 0]);
+    world.exchange(&mut one, &[close]);
+    // It tries again, and now there is room.
+    let hello = three.hello(&[]);
+    world.exchange(&mut three, &hello);
+    assert!(three.is_complete);
+}
+
+#[test]
+fn silent_clients_are_let_go() {
+    let mut world = World::new();
+    let mut client = world.connected(1, Profile::default());
+    world.pass(Duration::from_secs(299));
+    let data = client.data(b"x");
+    world.exchange(&mut client, &[data]);
+    world.pass(Duration::from_secs(299));
+    assert_eq!(world.server.associations(), 1);
+    let farewell = world.pass(Duration::from_secs(2));
+    client.receive(&farewell[0].1, world.now);
+    assert_eq!(client.alerts, [0]);
+    assert_eq!(world.seen.last(), Some(&Seen::Closed(1, Closed::TimedOut)));
+    assert_eq!(world.server.associations(), 0);
+    assert!(world.server.timeout().is_none());
+}
+
+#[test]
+fn a_server_that_ends_says_good_bye_to_all() {
+    let mut world = World::new();
+    let mut clients: Vec<_> = (1..4)
+        .map(|p| world.connected(p, Profile::default()))
+        .collect();
+    let farewells = world.close();
+    assert_eq!(farewells.len(), 3);
+    for client in &mut clients {
+        let (_, farewell) = farewells
+            .iter()
+            .find(|(to, _)| *to == client.address)
+            .unwrap();
+        client.receive(farewell, world.now);
+        assert_eq!(client.alerts, [0]);
+    }
+    assert_eq!(world.server.associations(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A peer that knows the protocol and breaks it at random: what it sends is cut, changed,
+    /// repeated, reordered and sent from other ports, and time passes. Nobody panics, nothing
+    /// grows, and a well-behaved client is served afterwards.
+    #[test]
+    fn a_random_peer_never_makes_the_server_panic_loop_or_grow(
+        steps in proptest::collection::vec(
+            (any::<u8>(), any::<u16>(), any::<u8>(), 0..4_u16, 0..3_000_u64), 1..60),
+    ) {
+        let mut world = World::new();
+        let first = world.connected(1, Profile::default());
+        let mut second = Client::new(2, Profile::default()).resuming(&first, world.now);
+        let mut datagrams = second.hello(&[b"one", b"two"]);
+        world.exchange(&mut second, &datagrams);
+        if second.is_complete {
+            let finished = second.finished(1);
+            datagrams.push(finished);
+            datagrams.extend([second.data(b"data"), second.data(&[0; 600])]);
+            let update = second.handshake_message(1, super::super::messages::KEY_UPDATE, 2, &[1]);
+            datagrams.push(update);
+        }
+        for (which, at, xor, port, time) in steps {
+            let mut datagram = datagrams[usize::from(which) % datagrams.len()].clone();
+            let at = usize::from(at) % datagram.len();
+            match xor {
+                0..64 => {}
+                64..128 => datagram.truncate(at),
+                _ => datagram[at] ^= xor,
+            }
+            let from = SocketAddr::from(([192, 0, 2, 1], 1 + port));
+            let answers = world.send_any(from, &[datagram]);
+            prop_assert!(answers.len() <= 8);
+            world.pass(Duration::from_millis(time));
+            prop_assert!(world.server.associations() <= 8);
+        }
+        let mut last = world.connected(9, Profile::default());
+        let data = last.data(b"well");
+        world.exchange(&mut last, &[data]);
+        prop_assert_eq!(&last.data[..], &[b"well".to_vec()][..]);
+    }
+}

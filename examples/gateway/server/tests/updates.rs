@@ -1,0 +1,132 @@
+//! What comes after the handshake: KeyUpdate, other connection IDs, the end.
+
+use dtls_session::wire::{AlertDescription, ContentType};
+
+use super::super::Closed;
+use super::super::messages::{KEY_UPDATE, NEW_CONNECTION_ID, REQUEST_CONNECTION_ID};
+use super::client::{Client, Profile};
+use super::{Seen, World};
+
+fn echo(world: &mut World, client: &mut Client, data: &[u8]) {
+    let sealed = client.data(data);
+    world.exchange(client, &[sealed]);
+    assert_eq!(client.data.last().map(Vec::as_slice), Some(data));
+}
+
+/// The number of the client's next message: ClientHello, ClientHello, Finished came before.
+const NEXT: u16 = 3;
+
+#[test]
+fn the_clients_key_updates_are_followed_beyond_the_epochs_that_two_bits_can_tell() {
+    let mut world = World::new();
+    let mut client = world.connected(1, Profile::default());
+    for n in 0..6 {
+        let newest = client.sealers.len() - 1;
+        let update = client.handshake_message(newest, KEY_UPDATE, NEXT + n, &[0]);
+        let acknowledged = client.acknowledged.len();
+        world.exchange(&mut client, &[update]);
+        assert_eq!(client.acknowledged.len(), acknowledged + 1);
+        // Its ACK may be lost, so that the old keys still count.
+        echo(&mut world, &mut client, b"old");
+        let reordered = client.data(b"reordered");
+        client.update_sealer();
+        echo(&mut world, &mut client, b"new");
+        world.exchange(&mut client, &[reordered]);
+        assert_eq!(client.data.last().unwrap(), b"reordered");
+    }
+    assert_eq!(client.sealers.last().unwrap().epoch(), 9);
+}
+
+#[test]
+fn a_requested_key_update_is_sent_until_acknowledged_and_used_from_then_on() {
+    let mut world = World::new();
+    let mut client = world.connected(1, Profile::default());
+    for n in 0..2 {
+        let newest = client.sealers.len() - 1;
+        let update = client.handshake_message(newest, KEY_UPDATE, NEXT + n, &[1]);
+        world.exchange(&mut client, &[update]);
+        client.update_sealer();
+        assert_eq!(client.later.last().unwrap(), &(KEY_UPDATE, vec![0]));
+        // Not acknowledged yet: the server goes on with the keys that it has.
+        echo(&mut world, &mut client, b"old");
+        assert_eq!(client.records.last().unwrap().0, u64::from(3 + n));
+        let ack = client.ack();
+        world.exchange(&mut client, &[ack]);
+        client.update_opener();
+        echo(&mut world, &mut client, b"new");
+        assert_eq!(client.records.last().unwrap().0, u64::from(4 + n));
+    }
+}
+
+#[test]
+fn a_key_update_before_the_last_one_is_used_is_a_violation() {
+    let mut world = World::new();
+    let mut client = world.connected(1, Profile::default());
+    let updates = [NEXT, NEXT + 1].map(|n| client.handshake_message(1, KEY_UPDATE, n, &[0]));
+    world.exchange(&mut client, &updates);
+    assert_eq!(client.alerts, [AlertDescription::UNEXPECTED_MESSAGE.0]);
+    assert_eq!(world.server.associations(), 0);
+}
+
+#[test]
+fn other_connection_ids_are_taken_and_none_are_given() {
+    let mut world = World::new();
+    let profile = Profile {
+        connection_id: Some(b"old"),
+        ..Profile::default()
+    };
+    let mut client = world.connected(1, profile);
+    let request = client.handshake_message(1, REQUEST_CONNECTION_ID, NEXT, &[3]);
+    world.exchange(&mut client, &[request]);
+    assert_eq!(
+        client.later.last().unwrap(),
+        &(NEW_CONNECTION_ID, vec![0, 0, 1])
+    );
+    let ack = client.ack();
+    world.exchange(&mut client, &[ack]);
+
+    let body = [&[0, 4, 3], &b"new"[..], &[0]].concat();
+    let change = client.handshake_message(1, NEW_CONNECTION_ID, NEXT + 1, &body);
+    client.expect_connection_id(b"new");
+    world.exchange(&mut client, &[change]);
+    echo(&mut world, &mut client, b"data");
+}
+
+#[test]
+fn connection_ids_of_who_has_not_agreed_on_any_are_a_violation() {
+    for (kind, body) in [
+        (REQUEST_CONNECTION_ID, &[1][..]),
+        (NEW_CONNECTION_ID, &[0, 0, 0]),
+    ] {
+        let mut world = World::new();
+        let mut client = world.connected(1, Profile::default());
+        let message = client.handshake_message(1, kind, NEXT, body);
+        world.exchange(&mut client, &[message]);
+        assert_eq!(client.alerts, [AlertDescription::UNEXPECTED_MESSAGE.0]);
+    }
+}
+
+#[test]
+fn close_notify_is_answered_and_ends_the_association() {
+    let mut world = World::new();
+    let mut client = world.connected(1, Profile::default());
+    let close = client.seal(1, ContentType::ALERT, &[1, 0]);
+    world.exchange(&mut client, &[close]);
+    assert_eq!(client.alerts, [0]);
+    assert_eq!(
+        world.seen.last(),
+        Some(&Seen::Closed(1, Closed::CloseNotify))
+    );
+    assert_eq!(world.server.associations(), 0);
+}
+
+#[test]
+fn a_fatal_alert_ends_the_association_and_is_not_answered() {
+    let mut world = World::new();
+    let mut client = world.connected(1, Profile::default());
+    let alert = client.seal(1, ContentType::ALERT, &[2, 80]);
+    world.exchange(&mut client, &[alert]);
+    assert!(client.alerts.is_empty());
+    let closed = Closed::Alert(AlertDescription::INTERNAL_ERROR);
+    assert_eq!(world.seen.last(), Some(&Seen::Closed(1, closed)));
+}

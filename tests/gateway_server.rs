@@ -1,0 +1,3 @@
+//! The stories of the reference gateway's server, which are told where the server is.
+#[path = "../examples/gateway/server/mod.rs"]
+mod server;
