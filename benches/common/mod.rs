@@ -4,5 +4,6 @@
 #![allow(unreachable_pub, clippy::expect_used)]
 
 pub mod contest;
+pub mod hashing;
 pub mod suite;
 pub mod tickets;

@@ -18,10 +18,10 @@ pub const MAX_DIGEST_LEN: usize = 48;
 
 /// A running hash. Cheap to clone, so that a transcript can be read off and continued.
 #[derive(Clone)]
-pub struct Hash(Running);
+pub struct Hash(pub(super) Running);
 
 #[derive(Clone)]
-enum Running {
+pub(super) enum Running {
     Sha256(Stream<u32, 64>),
     Sha384(Stream<u64, 128>),
 }
@@ -176,11 +176,11 @@ pub(super) trait Word<const BLOCK: usize>:
 /// A Merkle-Damgard hash under way, over blocks of `BLOCK` bytes.
 #[derive(Clone)]
 pub(super) struct Stream<W: Word<BLOCK>, const BLOCK: usize> {
-    state: [W; 8],
+    pub(super) state: [W; 8],
     /// Bytes hashed, those in the buffer included.
-    total: u64,
+    pub(super) total: u64,
     /// Holds the `total % BLOCK` bytes after the last full block.
-    buffer: [u8; BLOCK],
+    pub(super) buffer: [u8; BLOCK],
 }
 
 impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
@@ -262,8 +262,14 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
         self.state
     }
 
+    /// Blocks left to compress, if `len` bytes follow and then the padding.
     #[inline]
-    fn buffered(&self) -> usize {
+    pub(super) fn blocks_to_end(&self, len: usize) -> usize {
+        (self.buffered() + len + 1 + 2 * size_of::<W>()).div_ceil(BLOCK)
+    }
+
+    #[inline]
+    pub(super) fn buffered(&self) -> usize {
         (self.total % BLOCK as u64) as usize
     }
 }

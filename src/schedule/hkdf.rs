@@ -56,6 +56,15 @@ impl Secret {
         }
     }
 
+    /// The secret that consists of a chaining value of SHA-256.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(super) fn from_words(words: &[u32; 8]) -> Self {
+        let mut secret = Self::zero(HashAlgorithm::Sha256);
+        super::hash::Word::write(words, &mut secret.bytes[..size_of_val(words)]);
+        secret
+    }
+
     /// Its bytes: 32 for SHA-256, 48 for SHA-384.
     #[must_use]
     #[inline]

@@ -14,6 +14,8 @@ mod record_keys;
 mod sealer;
 mod suite;
 mod transcript;
+#[doc(hidden)]
+pub mod wide;
 mod window;
 
 pub use early::{EarlySecret, finished_key, resumption_psk};

@@ -10,7 +10,7 @@ use crate::wire::{HandshakeType, tls_header};
 
 /// The hash over the handshake messages so far.
 #[derive(Clone)]
-pub struct Transcript(Hash);
+pub struct Transcript(pub(super) Hash);
 
 impl Transcript {
     /// A transcript without messages.
@@ -40,7 +40,20 @@ impl Transcript {
     #[inline]
     pub fn add(&mut self, msg_type: HandshakeType, body: &[u8]) {
         self.add_header(msg_type, body.len());
-        self.0.update(body);
+        self.update(body);
+    }
+
+    /// Adds the header of a message with a body of `len` bytes, less than 2^24, which is still to
+    /// be added.
+    #[inline]
+    pub(crate) fn add_header(&mut self, msg_type: HandshakeType, len: usize) {
+        self.0.update(&tls_header(msg_type, len as u32));
+    }
+
+    /// Adds a part of a message.
+    #[inline]
+    pub(super) fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
     }
 
     /// Which hash this is.
@@ -54,11 +67,6 @@ impl Transcript {
     #[inline]
     pub fn digest(&self) -> Digest {
         self.0.finish_clone()
-    }
-
-    #[inline]
-    fn add_header(&mut self, msg_type: HandshakeType, len: usize) {
-        self.0.update(&tls_header(msg_type, len as u32));
     }
 }
 
@@ -81,7 +89,7 @@ impl<'a> ClientHelloHash<'a> {
     pub fn new(mut transcript: Transcript, body: &'a [u8], truncated_len: usize) -> Option<Self> {
         let (before, binders) = body.split_at_checked(truncated_len)?;
         transcript.add_header(HandshakeType::CLIENT_HELLO, body.len());
-        transcript.0.update(before);
+        transcript.update(before);
         Some(Self {
             truncated: transcript,
             binders,
@@ -100,7 +108,7 @@ impl<'a> ClientHelloHash<'a> {
     #[inline]
     pub fn into_transcript(self) -> Transcript {
         let mut full = self.truncated;
-        full.0.update(self.binders);
+        full.update(self.binders);
         full
     }
 

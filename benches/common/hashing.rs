@@ -1,0 +1,99 @@
+//! What a ClientHello costs in hashing: its binder, and its early traffic secret.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use dtls_session::schedule::wide::{Job, WideHasher};
+use dtls_session::schedule::{
+    Digest, EarlySecret, HashAlgorithm, LabelPrefix, MAX_MIDSTATES_LEN, Secret, Transcript,
+};
+use dtls_session::wire::HandshakeType;
+
+use super::contest::{Contestant, Shuffler, time};
+
+/// ClientHellos in one round.
+const ROUND: usize = 1024;
+
+/// The list of binders with one of SHA-256.
+const BINDERS_LEN: usize = 2 + 1 + 32;
+
+/// Batches of `batch` ClientHellos with bodies of `lens` bytes, in turn.
+pub fn client_hellos(batch: usize, lens: &[usize]) -> Vec<Contestant> {
+    let contestant = |name, hasher| {
+        let mut hellos = Hellos::new(lens);
+        Contestant::new(name, ROUND, move || hellos.round(hasher, batch))
+    };
+    vec![
+        contestant("dtls-session, a batch at once", WideHasher::detect()),
+        contestant("dtls-session, one after the other", WideHasher::portable()),
+    ]
+}
+
+struct Hellos {
+    bodies: Vec<Vec<u8>>,
+    midstates: Vec<u8>,
+    early_secret: EarlySecret,
+    transcripts: Vec<Transcript>,
+    macs: Vec<Option<Digest>>,
+    secrets: Vec<Option<Secret>>,
+}
+
+impl Hellos {
+    fn new(lens: &[usize]) -> Self {
+        let mut random = Shuffler(1);
+        let mut body = |len| (0..len).map(|_| random.next() as u8).collect();
+        let early_secret = EarlySecret::from_psk(HashAlgorithm::Sha256, b"psk");
+        let mut midstates = vec![0; MAX_MIDSTATES_LEN];
+        let binder_key = early_secret.binder_key(LabelPrefix::Dtls13);
+        let len = binder_key.to_midstates(&mut midstates).expect("room");
+        midstates.truncate(len);
+        Self {
+            bodies: lens
+                .iter()
+                .cycle()
+                .take(ROUND)
+                .map(|len| body(*len))
+                .collect(),
+            midstates,
+            early_secret,
+            transcripts: Vec::new(),
+            macs: vec![None; ROUND],
+            secrets: vec![None; ROUND],
+        }
+    }
+
+    fn round(&mut self, hasher: WideHasher, batch: usize) -> Duration {
+        let mut begun = Transcript::new(HashAlgorithm::Sha256);
+        begun.add(HandshakeType::CLIENT_HELLO, &[]);
+        self.transcripts = vec![begun; ROUND];
+        let batches = (self.bodies.chunks(batch))
+            .zip(self.transcripts.chunks_mut(batch))
+            .zip(self.macs.chunks_mut(batch))
+            .zip(self.secrets.chunks_mut(batch));
+        time(|| {
+            for (((bodies, transcripts), macs), secrets) in batches {
+                let hellos = || {
+                    black_box(bodies)
+                        .iter()
+                        .map(|body| body.split_at(body.len() - BINDERS_LEN))
+                };
+                let jobs = transcripts.iter_mut().zip(hellos()).zip(&mut *macs);
+                hasher.binders(jobs.map(|((transcript, (data, _)), out)| Job {
+                    transcript,
+                    data,
+                    key: &self.midstates,
+                    out,
+                }));
+                black_box(macs);
+                let jobs = transcripts.iter_mut().zip(hellos()).zip(&mut *secrets);
+                hasher.early_traffic_secrets(jobs.map(|((transcript, (_, data)), out)| Job {
+                    transcript,
+                    data,
+                    key: self.early_secret.as_bytes(),
+                    out,
+                }));
+                black_box(secrets);
+            }
+        })
+    }
+}

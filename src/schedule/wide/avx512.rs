@@ -1,0 +1,410 @@
+//! The compression function of SHA-256 over sixteen messages at once: word `j` of all of them in
+//! one register, that of message `i` at place `i`.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::ENOUGH;
+
+/// Messages that are compressed at once.
+pub(super) const LANES: usize = 16;
+
+/// Sixteen chaining values.
+pub(super) type States = [__m512i; 8];
+
+/// A block of each of sixteen messages.
+pub(super) type Words = [__m512i; 16];
+
+/// Says that this CPU has the instructions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512 {
+    enough: usize,
+}
+
+impl Avx512 {
+    pub(super) fn detect() -> Option<Self> {
+        let there = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        let enough = match is_x86_feature_detected!("sha") {
+            true => ENOUGH,
+            false => 2,
+        };
+        there.then_some(Self { enough })
+    }
+
+    /// For so many messages and more it is worth while.
+    pub(super) fn enough(self) -> usize {
+        self.enough
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_enough(self, enough: usize) -> Self {
+        Self { enough }
+    }
+}
+
+/// Calls `$step!(i)` for sixteen rounds: only when unrolled do they stay in registers.
+macro_rules! sixteen {
+    ($step:ident) => {
+        $step!(0);
+        $step!(1);
+        $step!(2);
+        $step!(3);
+        $step!(4);
+        $step!(5);
+        $step!(6);
+        $step!(7);
+        $step!(8);
+        $step!(9);
+        $step!(10);
+        $step!(11);
+        $step!(12);
+        $step!(13);
+        $step!(14);
+        $step!(15);
+    };
+}
+
+/// Takes the chaining values of the lanes in `active`, a bit each, over one block.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn compress(states: &mut States, words: &Words, active: u16) {
+    let mut s = *states;
+    let mut w = *words;
+    let (k, _) = K.as_chunks::<16>();
+    for k in &k[..3] {
+        macro_rules! step {
+            ($i:literal) => {
+                round::<$i>(&mut s, w[$i], k[$i]);
+                let [w1, w9, w14] = [1, 9, 14].map(|ahead| w[($i + ahead) % 16]);
+                w[$i] = next_word(w[$i], w1, w9, w14);
+            };
+        }
+        sixteen!(step);
+    }
+    macro_rules! step {
+        ($i:literal) => {
+            round::<$i>(&mut s, w[$i], k[3][$i])
+        };
+    }
+    sixteen!(step);
+    for (state, s) in states.iter_mut().zip(s) {
+        *state = _mm512_mask_add_epi32(*state, active, *state, s);
+    }
+}
+
+/// Round `I` of sixteen (FIPS 180-4, 6.2.2). The eight variables stay where they are, and their
+/// names move on with each round.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn round<const I: usize>(s: &mut [__m512i; 8], w: __m512i, k: u32) {
+    let at = |name: usize| (name + 16 - I) % 8;
+    let [a, b, c, e, f, g, h] = [0, 1, 2, 4, 5, 6, 7].map(|name| s[at(name)]);
+    let sum1 = xor3(
+        _mm512_ror_epi32::<6>(e),
+        _mm512_ror_epi32::<11>(e),
+        _mm512_ror_epi32::<25>(e),
+    );
+    let sum0 = xor3(
+        _mm512_ror_epi32::<2>(a),
+        _mm512_ror_epi32::<13>(a),
+        _mm512_ror_epi32::<22>(a),
+    );
+    let choose = _mm512_ternarylogic_epi32::<0xca>(e, f, g);
+    let majority = _mm512_ternarylogic_epi32::<0xe8>(a, b, c);
+    let kw = _mm512_add_epi32(w, _mm512_set1_epi32(k as i32));
+    let t1 = _mm512_add_epi32(_mm512_add_epi32(h, kw), _mm512_add_epi32(sum1, choose));
+    s[at(3)] = _mm512_add_epi32(s[at(3)], t1);
+    s[at(7)] = _mm512_add_epi32(t1, _mm512_add_epi32(sum0, majority));
+}
+
+/// The word of the message schedule sixteen places behind `w0`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn next_word(w0: __m512i, w1: __m512i, w9: __m512i, w14: __m512i) -> __m512i {
+    let sigma0 = xor3(
+        _mm512_ror_epi32::<7>(w1),
+        _mm512_ror_epi32::<18>(w1),
+        _mm512_srli_epi32::<3>(w1),
+    );
+    let sigma1 = xor3(
+        _mm512_ror_epi32::<17>(w14),
+        _mm512_ror_epi32::<19>(w14),
+        _mm512_srli_epi32::<10>(w14),
+    );
+    _mm512_add_epi32(_mm512_add_epi32(w0, sigma0), _mm512_add_epi32(w9, sigma1))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn xor3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0x96>(a, b, c)
+}
+
+/// A block of each message.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn load_blocks(blocks: &[&[u8; 64]; LANES]) -> Words {
+    let mut quarters = [[_mm512_setzero_si512(); 4]; 4];
+    for (quarter, blocks) in quarters.iter_mut().zip(blocks.as_chunks::<4>().0) {
+        let [a, b, c, d] = *blocks;
+        *quarter = transpose4([load_block(a), load_block(b), load_block(c), load_block(d)]);
+    }
+    let [q0, q1, q2, q3] = quarters;
+    // Part p of register j of quarter q now has word 4p + j of the lanes 4q to 4q + 3.
+    let mut words = [_mm512_setzero_si512(); 16];
+    for j in 0..4 {
+        let low = _mm512_shuffle_i32x4::<0b01_00_01_00>(q0[j], q1[j]);
+        let high = _mm512_shuffle_i32x4::<0b11_10_11_10>(q0[j], q1[j]);
+        let low2 = _mm512_shuffle_i32x4::<0b01_00_01_00>(q2[j], q3[j]);
+        let high2 = _mm512_shuffle_i32x4::<0b11_10_11_10>(q2[j], q3[j]);
+        words[j] = _mm512_shuffle_i32x4::<0b10_00_10_00>(low, low2);
+        words[4 + j] = _mm512_shuffle_i32x4::<0b11_01_11_01>(low, low2);
+        words[8 + j] = _mm512_shuffle_i32x4::<0b10_00_10_00>(high, high2);
+        words[12 + j] = _mm512_shuffle_i32x4::<0b11_01_11_01>(high, high2);
+    }
+    for word in &mut words {
+        *word = big_endian(*word);
+    }
+    words
+}
+
+/// A chaining value of each message.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn load_states(states: &[&[u32; 8]; LANES]) -> States {
+    let mut halves = [_mm256_setzero_si256(); LANES];
+    for (half, state) in halves.iter_mut().zip(states) {
+        *half = load_state(state);
+    }
+    transpose_halves(&halves)
+}
+
+/// A chaining value of each message, from big-endian bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn load_digests(digests: &[&[u8; 32]; LANES]) -> States {
+    let mut halves = [_mm256_setzero_si256(); LANES];
+    for (half, digest) in halves.iter_mut().zip(digests) {
+        *half = load_digest(digest);
+    }
+    let mut states = transpose_halves(&halves);
+    for state in &mut states {
+        *state = big_endian(*state);
+    }
+    states
+}
+
+/// The inverse of [`load_states`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn store_states(states: &States, to: &mut [[u32; 8]; LANES]) {
+    let [a, b, c, d, e, f, g, h] = *states;
+    let (abcd, efgh) = (transpose4([a, b, c, d]), transpose4([e, f, g, h]));
+    let lower = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
+    let upper = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+    for j in 0..4 {
+        // Part p of both has half of the value of lane 4p + j.
+        let low = _mm512_permutex2var_epi64(abcd[j], lower, efgh[j]);
+        let high = _mm512_permutex2var_epi64(abcd[j], upper, efgh[j]);
+        store_state(_mm512_castsi512_si256(low), &mut to[j]);
+        store_state(_mm512_extracti64x4_epi64::<1>(low), &mut to[4 + j]);
+        store_state(_mm512_castsi512_si256(high), &mut to[8 + j]);
+        store_state(_mm512_extracti64x4_epi64::<1>(high), &mut to[12 + j]);
+    }
+}
+
+/// The words of sixteen chaining values.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn transpose_halves(halves: &[__m256i; LANES]) -> States {
+    // The lower and the upper half of a register hold the values of lanes four apart.
+    let mut rows = [[_mm512_setzero_si512(); 4]; 2];
+    for (i, rows) in rows.iter_mut().enumerate() {
+        for (j, row) in rows.iter_mut().enumerate() {
+            let low = _mm512_castsi256_si512(halves[8 * i + j]);
+            *row = _mm512_inserti64x4::<1>(low, halves[8 * i + j + 4]);
+        }
+    }
+    let (low, high) = (transpose4(rows[0]), transpose4(rows[1]));
+    let mut states = [_mm512_setzero_si512(); 8];
+    for j in 0..4 {
+        states[j] = _mm512_shuffle_i32x4::<0b10_00_10_00>(low[j], high[j]);
+        states[4 + j] = _mm512_shuffle_i32x4::<0b11_01_11_01>(low[j], high[j]);
+    }
+    states
+}
+
+/// Swaps the bytes of each word.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn big_endian(words: __m512i) -> __m512i {
+    let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+    _mm512_shuffle_epi8(words, _mm512_broadcast_i32x4(order))
+}
+
+/// Transposes the four by four words in each of the four parts.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn transpose4([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    let ab = [_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b)];
+    let cd = [_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d)];
+    [
+        _mm512_unpacklo_epi64(ab[0], cd[0]),
+        _mm512_unpackhi_epi64(ab[0], cd[0]),
+        _mm512_unpacklo_epi64(ab[1], cd[1]),
+        _mm512_unpackhi_epi64(ab[1], cd[1]),
+    ]
+}
+
+/// Puts as many bytes of `data` as there is room for into the block, from its byte `at` on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn insert(block: __m512i, at: usize, data: &[u8]) -> __m512i {
+    let end = at.saturating_add(data.len()).min(64);
+    // Ones from bit `at` on, below bit `end`.
+    let [from, behind] = [at, end].map(|bit| u64::MAX.checked_shl(bit as u32).unwrap_or(0));
+    let start = data.as_ptr().wrapping_sub(at);
+    // SAFETY: only bytes whose bits are set are read: from `at` behind `start`, where `data`
+    // begins, to no further than its length.
+    unsafe { _mm512_mask_loadu_epi8(block, from & !behind, start.cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn store_block(value: __m512i, to: &mut [u8; 64]) {
+    // SAFETY: a unique reference to 64 bytes, and no alignment is asked for.
+    unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), value) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load_block(block: &[u8; 64]) -> __m512i {
+    // SAFETY: a reference to 64 bytes, and no alignment is asked for.
+    unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn load_words(numbers: &[u32; LANES]) -> __m512i {
+    // SAFETY: a reference to 64 bytes, and no alignment is asked for.
+    unsafe { _mm512_loadu_si512(numbers.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load_state(state: &[u32; 8]) -> __m256i {
+    // SAFETY: a reference to 32 bytes, and no alignment is asked for.
+    unsafe { _mm256_loadu_si256(state.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load_digest(digest: &[u8; 32]) -> __m256i {
+    // SAFETY: a reference to 32 bytes, and no alignment is asked for.
+    unsafe { _mm256_loadu_si256(digest.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn store_state(state: __m256i, to: &mut [u32; 8]) {
+    // SAFETY: a unique reference to 32 bytes, and no alignment is asked for.
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), state) }
+}
+
+/// The constants of the rounds (FIPS 180-4, 4.2.2).
+#[rustfmt::skip]
+const K: [u32; 64] = [
+    0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
+    0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3, 0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174,
+    0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc, 0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da,
+    0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7, 0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967,
+    0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13, 0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85,
+    0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3, 0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070,
+    0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5, 0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3,
+    0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use sha2::block_api::compress256;
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn compressed(
+        states: &[[u32; 8]; LANES],
+        blocks: &[[u8; 64]; LANES],
+        active: u16,
+    ) -> [[u32; 8]; LANES] {
+        let mut lanes = load_states(&states.each_ref());
+        compress(&mut lanes, &load_blocks(&blocks.each_ref()), active);
+        let mut out = [[0; 8]; LANES];
+        store_states(&lanes, &mut out);
+        out
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn inserted(mut block: [u8; 64], at: usize, data: &[u8]) -> [u8; 64] {
+        store_block(insert(load_block(&block), at, data), &mut block);
+        block
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn swapped(digests: &[[u8; 32]; LANES]) -> [[u32; 8]; LANES] {
+        let mut out = [[0; 8]; LANES];
+        store_states(&load_digests(&digests.each_ref()), &mut out);
+        out
+    }
+
+    fn arrays<const N: usize>() -> impl Strategy<Value = [[u8; N]; LANES]> {
+        let lane = prop::collection::vec(any::<u8>(), N);
+        prop::collection::vec(lane, LANES).prop_map(|lanes| {
+            std::array::from_fn(|lane| std::array::from_fn(|byte| lanes[lane][byte]))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn active_lanes_are_compressed_as_sha2_does_and_the_others_left(
+            digests in arrays::<32>(),
+            blocks in arrays::<64>(),
+            active: u16,
+        ) {
+            if Avx512::detect().is_none() {
+                return Ok(());
+            }
+            let mut states = digests.map(|digest| {
+                let (words, _) = digest.as_chunks();
+                std::array::from_fn(|word| u32::from_be_bytes(words[word]))
+            });
+            // SAFETY: the features were detected.
+            let (swapped, ours) =
+                unsafe { (swapped(&digests), compressed(&states, &blocks, active)) };
+            assert_eq!(swapped, states);
+            for (lane, state) in states.iter_mut().enumerate() {
+                if active & (1 << lane) != 0 {
+                    compress256(state, &blocks[lane..=lane]);
+                }
+            }
+            assert_eq!(ours, states);
+        }
+
+        #[test]
+        fn data_is_inserted_where_it_belongs_and_as_far_as_there_is_room(
+            block in prop::array::uniform32(any::<[u8; 2]>()),
+            at in 0usize..64,
+            data in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            if Avx512::detect().is_none() {
+                return Ok(());
+            }
+            let mut block = std::array::from_fn(|byte| block[byte / 2][byte % 2]);
+            // SAFETY: the features were detected.
+            let ours = unsafe { inserted(block, at, &data) };
+            for (byte, data) in block[at..].iter_mut().zip(data) {
+                *byte = data;
+            }
+            assert_eq!(ours, block);
+        }
+    }
+}

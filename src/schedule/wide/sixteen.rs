@@ -1,0 +1,280 @@
+//! What follows from up to sixteen ClientHellos, hashed in step, each at its own length.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+use zeroize::Zeroize;
+
+pub(super) use super::avx512::{Avx512, LANES};
+use super::avx512::{
+    States, Words, compress, insert, load_blocks, load_digests, load_states, load_words,
+    store_block, store_states,
+};
+use super::{Digest, Job, Secret};
+use crate::schedule::hash::{Running, Stream, Word};
+
+/// The jobs of the lanes; none in the last of them, if there are fewer.
+pub(super) type Jobs<'a, T> = [Option<Job<'a, T>>; LANES];
+
+/// The transcripts of jobs, and the data that is hashed behind them.
+type Transcripts<'j> = [Option<(&'j mut Stream<u32, 64>, &'j [u8])>; LANES];
+
+/// Every lane takes part.
+const ALL: u16 = u16::MAX;
+
+impl Avx512 {
+    /// As [`WideHasher::binders`](super::WideHasher::binders), for jobs with SHA-256.
+    pub(super) fn binders(self, jobs: &mut Jobs<'_, Digest>) {
+        let (inner, outer) = (keys(jobs, 0), keys(jobs, 32));
+        let mut macs = [[0; 8]; LANES];
+        // SAFETY: a value of this type exists only where the features were detected.
+        unsafe { binders(&mut transcripts(jobs), &inner, &outer, &mut macs) };
+        for (job, mac) in jobs.iter_mut().flatten().zip(&macs) {
+            *job.out = Some(Digest::from_words(mac));
+        }
+    }
+
+    /// As [`WideHasher::early_traffic_secrets`](super::WideHasher::early_traffic_secrets), for
+    /// jobs with SHA-256.
+    pub(super) fn early_traffic_secrets(self, jobs: &mut Jobs<'_, Secret>) {
+        let keys = keys(jobs, 0);
+        let mut secrets = [[0; 8]; LANES];
+        // SAFETY: a value of this type exists only where the features were detected.
+        unsafe { early_traffic_secrets(&mut transcripts(jobs), &keys, &mut secrets) };
+        for (job, secret) in jobs.iter_mut().flatten().zip(&secrets) {
+            *job.out = Some(Secret::from_words(secret));
+        }
+        secrets.as_flattened_mut().zeroize();
+    }
+}
+
+fn transcripts<'j, T>(jobs: &'j mut Jobs<'_, T>) -> Transcripts<'j> {
+    jobs.each_mut().map(|job| {
+        let job = job.as_mut()?;
+        match &mut job.transcript.0.0 {
+            Running::Sha256(stream) => Some((stream, job.data)),
+            Running::Sha384(_) => None,
+        }
+    })
+}
+
+/// 32 bytes of the key of each job.
+fn keys<'a, T>(jobs: &Jobs<'a, T>, at: usize) -> [&'a [u8; 32]; LANES] {
+    jobs.each_ref().map(|job| {
+        let key = job.as_ref().and_then(|job| job.key.get(at..));
+        key.and_then(<[u8]>::first_chunk).unwrap_or(&[0; 32])
+    })
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn binders(
+    transcripts: &mut Transcripts<'_>,
+    inner: &[&[u8; 32]; LANES],
+    outer: &[&[u8; 32]; LANES],
+    macs: &mut [[u32; 8]; LANES],
+) {
+    let digest = digests(transcripts);
+    let (inner, outer) = (load_digests(inner), load_digests(outer));
+    hmac(inner, outer, &padded(&digest), macs);
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn early_traffic_secrets(
+    transcripts: &mut Transcripts<'_>,
+    early_secrets: &[&[u8; 32]; LANES],
+    secrets: &mut [[u32; 8]; LANES],
+) {
+    let digest = digests(transcripts);
+    let mut key = load_digests(early_secrets);
+    let inner = key_block(&key, 0x3636_3636);
+    let outer = key_block(&key, 0x5c5c_5c5c);
+    key.zeroize();
+    let mut info = [_mm512_setzero_si512(); 16];
+    for (word, all) in info.iter_mut().zip(INFO_BLOCK) {
+        *word = _mm512_set1_epi32(all as i32);
+    }
+    // The digest does not begin with a word.
+    const { assert!(DIGEST_AT % 4 == 1) };
+    for (word, digest) in digest.into_iter().enumerate() {
+        let word = DIGEST_AT / 4 + word;
+        info[word] = _mm512_or_si512(info[word], _mm512_srli_epi32::<8>(digest));
+        info[word + 1] = _mm512_or_si512(info[word + 1], _mm512_slli_epi32::<24>(digest));
+    }
+    hmac(inner, outer, &info, secrets);
+}
+
+/// Before the digest in the HkdfLabel of the early traffic secret (RFC 8446, 7.1).
+const HKDF_LABEL: &[u8; DIGEST_AT] = b"\x00\x20\x11dtls13c e traffic\x20";
+const DIGEST_AT: usize = 21;
+
+/// The block that HKDF-Expand hashes behind that of the key: HkdfLabel, counter and padding, with
+/// zeros where the digest has its place.
+const INFO_BLOCK: [u32; 16] = {
+    const LEN: usize = DIGEST_AT + 32 + 1;
+    let mut block = [0; 64];
+    block.split_at_mut(DIGEST_AT).0.copy_from_slice(HKDF_LABEL);
+    block[LEN - 1] = 1;
+    block[LEN] = 0x80;
+    let mut words = [0; 16];
+    let mut word = 0;
+    while word < 15 {
+        let bytes = &block.as_chunks::<4>().0[word];
+        words[word] = u32::from_be_bytes(*bytes);
+        word += 1;
+    }
+    words[15] = 8 * (64 + LEN as u32);
+    words
+};
+
+/// The MACs over a last block, from the chaining values of the inner and the outer hash.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn hmac(mut inner: States, mut outer: States, last: &Words, macs: &mut [[u32; 8]; LANES]) {
+    compress(&mut inner, last, ALL);
+    compress(&mut outer, &padded(&inner), ALL);
+    store_states(&outer, macs);
+    inner.zeroize();
+    outer.zeroize();
+}
+
+/// The chaining value behind the first block of an HMAC: the key, combined with `pad`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn key_block(key: &States, pad: i32) -> States {
+    let pad = _mm512_set1_epi32(pad);
+    let mut block = [pad; 16];
+    for (word, key) in block.iter_mut().zip(key) {
+        *word = _mm512_xor_si512(pad, *key);
+    }
+    let mut states = load_states(&[&u32::INITIAL; LANES]);
+    compress(&mut states, &block, ALL);
+    block.zeroize();
+    states
+}
+
+/// The last block of a hash of one block and a digest.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn padded(digest: &States) -> Words {
+    let mut block = [_mm512_setzero_si512(); 16];
+    block[..8].copy_from_slice(digest);
+    block[8] = _mm512_set1_epi32(1 << 31);
+    block[15] = _mm512_set1_epi32(8 * (64 + 32));
+    block
+}
+
+/// Hashes the data behind each transcript, and returns the digests.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn digests(transcripts: &mut Transcripts<'_>) -> States {
+    let mut messages = [const { Message::NONE }; LANES];
+    let mut states = [&u32::INITIAL; LANES];
+    for ((message, state), transcript) in
+        messages.iter_mut().zip(&mut states).zip(&mut *transcripts)
+    {
+        if let Some((stream, data)) = transcript {
+            message.end(stream, data);
+            *state = &stream.state;
+        }
+    }
+    let mut states = load_states(&states);
+
+    // All end with the last row of blocks.
+    let rows = messages.iter().map(Message::len).max().unwrap_or(0);
+    let mut starts = [0; LANES];
+    let mut padding_starts = [0; LANES];
+    for (lane, message) in messages.iter().enumerate() {
+        starts[lane] = (rows - message.len()) as u32;
+        padding_starts[lane] = (rows - message.padding_len) as u32;
+    }
+    let mut unpadded = states;
+    for row in 0..rows {
+        let this_row = _mm512_set1_epi32(row as i32);
+        let padding = _mm512_cmpeq_epi32_mask(load_words(&padding_starts), this_row);
+        if padding != 0 {
+            for (unpadded, state) in unpadded.iter_mut().zip(&states) {
+                *unpadded = _mm512_mask_mov_epi32(*unpadded, padding, *state);
+            }
+        }
+        let mut blocks = [&[0; 64]; LANES];
+        for ((block, message), start) in blocks.iter_mut().zip(&messages).zip(starts) {
+            *block = message.block(row.saturating_sub(start as usize));
+        }
+        let active = _mm512_cmple_epi32_mask(load_words(&starts), this_row);
+        compress(&mut states, &load_blocks(&blocks), active);
+    }
+
+    let mut after = [[0; 8]; LANES];
+    store_states(&unpadded, &mut after);
+    for (transcript, after) in transcripts.iter_mut().zip(after) {
+        if let Some((stream, _)) = transcript {
+            stream.state = after;
+        }
+    }
+    states
+}
+
+/// A message up to its end: what a stream has to compress to take data in, and its padding.
+struct Message<'a> {
+    /// The block in the stream's buffer, if the data fills it.
+    filled: [u8; 64],
+    filled_len: usize,
+    blocks: &'a [[u8; 64]],
+    padding: [[u8; 64]; 2],
+    padding_len: usize,
+}
+
+impl<'a> Message<'a> {
+    const NONE: Self = Self {
+        filled: [0; 64],
+        filled_len: 0,
+        blocks: &[],
+        padding: [[0; 64]; 2],
+        padding_len: 1,
+    };
+
+    /// Lets the stream take all of `data` in, but for its chaining value.
+    ///
+    /// Bytes are copied by a mask: to copy some and then to load the whole block, as a scalar
+    /// stream does, takes half as long as the compression.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn end(&mut self, stream: &mut Stream<u32, 64>, data: &'a [u8]) {
+        let none = _mm512_setzero_si512();
+        let mut at = stream.buffered();
+        let mut last = insert(none, 0, &stream.buffer[..at]);
+        let mut rest = data;
+        if let Some(behind) = data.get(64 - at..) {
+            store_block(insert(last, at, data), &mut self.filled);
+            self.filled_len = 1;
+            (last, at, rest) = (none, 0, behind);
+        }
+        (self.blocks, rest) = rest.as_chunks();
+        last = insert(last, at, rest);
+        at += rest.len();
+        store_block(last, &mut stream.buffer);
+        stream.total = stream.total.wrapping_add(data.len() as u64);
+
+        let end_mark = _mm512_mask_set1_epi8(last, 1 << at, 0x80_u8 as i8);
+        store_block(end_mark, &mut self.padding[0]);
+        self.padding_len = if at + 1 + 8 > 64 { 2 } else { 1 };
+        let bits = stream.total.wrapping_mul(8).to_be_bytes();
+        self.padding[self.padding_len - 1][56..].copy_from_slice(&bits);
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.filled_len + self.blocks.len() + self.padding_len
+    }
+
+    /// The block at `index`, less than [`len`](Self::len).
+    #[inline]
+    fn block(&self, index: usize) -> &[u8; 64] {
+        if index < self.filled_len {
+            return &self.filled;
+        }
+        let index = index - self.filled_len;
+        match self.blocks.get(index) {
+            Some(block) => block,
+            None => &self.padding[(index - self.blocks.len()) % 2],
+        }
+    }
+}
