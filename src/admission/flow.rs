@@ -3,8 +3,7 @@
 use super::verdict::{AbortReason, Discarded, NoEarlyData, NoResumption, Verdict};
 use super::{Arrival, Datagram, Resumed};
 use crate::replay::expected_arrival;
-use crate::schedule::CipherSuite;
-use crate::ticket::SessionState;
+use crate::schedule::Digest;
 use crate::time::UnixMillis;
 use crate::wire::AlertDescription;
 
@@ -12,7 +11,6 @@ use crate::wire::AlertDescription;
 pub(crate) struct Flow<'w> {
     pub(crate) arrival: Arrival<'w>,
     pub(super) opened: Option<Opened<'w>>,
-    pub(super) resumed: Option<Resumed<'w>>,
     pub(super) decision: Decision,
 }
 
@@ -31,13 +29,14 @@ pub(crate) enum Decision {
 
 /// A ticket that opened, of a client of which nothing is known yet.
 pub(super) struct Opened<'w> {
-    pub(super) session: SessionState<'w>,
-    pub(super) suite: CipherSuite,
-    pub(super) selected_identity: u16,
-    pub(super) alpn: Option<&'w [u8]>,
+    /// What it resumes, if its binder is valid.
+    pub(super) resumed: Resumed<'w>,
     pub(super) same_alpn: bool,
     pub(super) binder: &'w [u8],
-    pub(super) truncated_len: usize,
+    /// What the binder must be, once that is known.
+    pub(super) expected_binder: Option<Digest>,
+    /// What the binder signs of the ClientHello.
+    pub(super) truncated: &'w [u8],
     pub(super) obfuscated_age: u32,
 }
 
@@ -54,7 +53,6 @@ impl<'w> Flow<'w> {
                 retried: None,
             },
             opened: None,
-            resumed: None,
             decision: Decision::Pending,
         }
     }
@@ -69,9 +67,9 @@ impl<'w> Flow<'w> {
     }
 
     pub(crate) fn verdict(&self) -> Verdict<'_> {
-        match (self.decision, &self.resumed) {
-            (Decision::AcceptEarlyData, Some(resumed)) => Verdict::AcceptEarlyData(resumed),
-            (Decision::Resume(why_not), Some(resumed)) => Verdict::Resume(resumed, why_not),
+        match (self.decision, &self.opened) {
+            (Decision::AcceptEarlyData, Some(opened)) => Verdict::AcceptEarlyData(&opened.resumed),
+            (Decision::Resume(why_not), Some(opened)) => Verdict::Resume(&opened.resumed, why_not),
             (Decision::FullHandshake(why), _) => Verdict::FullHandshake(why),
             (Decision::Retransmission, _) => Verdict::Retransmission,
             (Decision::Abort(alert, why), _) => Verdict::Abort(alert, why),
@@ -83,11 +81,17 @@ impl<'w> Flow<'w> {
 }
 
 impl Opened<'_> {
+    /// The binder was verified: the client has the PSK.
+    pub(super) fn is_genuine(&self) -> bool {
+        let expected = self.expected_binder.as_ref();
+        expected.is_some_and(|expected| expected.ct_eq(self.binder))
+    }
+
     /// When its clock says that it arrives.
     pub(super) fn expected_arrival(&self) -> UnixMillis {
         expected_arrival(
-            self.session.issued,
-            self.session.age_add,
+            self.resumed.session.issued,
+            self.resumed.session.age_add,
             self.obfuscated_age,
         )
     }

@@ -1,6 +1,7 @@
 //! The stages behind reading: open the ticket, verify the binder, decide on 0-RTT. Each goes over
 //! the whole batch before the next begins.
 
+use std::mem;
 use std::time::Duration;
 
 use super::flow::{Decision, Flow, Opened};
@@ -9,12 +10,11 @@ use super::verdict::{AbortReason, NoEarlyData, NoResumption};
 use super::{AddressPolicy, Arrival, Resumed, Retried, cookie};
 use crate::keys::{BirthPlace, KeySnapshot, TicketKey};
 use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike};
-use crate::schedule::{
-    CipherSuite, ClientHelloHash, EarlySecret, HmacKey, LabelPrefix, Secret, Transcript,
-};
+use crate::schedule::wide::{Job, WideHasher};
+use crate::schedule::{CipherSuite, Transcript};
 use crate::ticket::{EncryptedTicket, OpenError, OpenedTicket, Payload, Scratch, mapped};
 use crate::time::UnixMillis;
-use crate::wire::{AlertDescription, ClientHello, PskIdentity};
+use crate::wire::{AlertDescription, ClientHello, HandshakeType, PskIdentity};
 
 /// Identities that are tried. Each costs a decryption, and clients offer one or two.
 const IDENTITIES_MAX: usize = 4;
@@ -37,6 +37,7 @@ pub(crate) struct Judge<'j, 'k> {
     pub(crate) rules: &'j Rules,
     pub(crate) keys: &'k KeySnapshot<'k>,
     pub(crate) replay: &'j ReplayCache,
+    pub(crate) hasher: WideHasher,
     pub(crate) now: UnixMillis,
 }
 
@@ -65,7 +66,8 @@ impl<'k> Judge<'_, 'k> {
             flow.arrival.retried = Some(retried);
             flow.arrival.address_verified = true;
         }
-        match self.opened(hello, flow.arrival.retried.as_ref(), scratch) {
+        let retried = flow.arrival.retried.as_ref();
+        match self.opened(hello, flow.arrival.hello_body, retried, scratch) {
             Ok((birth, opened)) => {
                 flow.opened = Some(opened);
                 Some(birth)
@@ -80,6 +82,7 @@ impl<'k> Judge<'_, 'k> {
     fn opened<'w>(
         &self,
         hello: &ClientHello<'w>,
+        hello_body: &'w [u8],
         retried: Option<&Retried>,
         scratch: &'w mut Scratch,
     ) -> Result<((&'k TicketKey, BirthPlace), Opened<'w>), NoResumption> {
@@ -122,14 +125,28 @@ impl<'k> Judge<'_, 'k> {
             0 => hello.alpn().next().is_none(),
             _ => alpn.is_some(),
         };
+        let mut transcript = match retried {
+            Some(retried) => retried.before.clone(),
+            None => Transcript::new(hash),
+        };
+        transcript.add_header(HandshakeType::CLIENT_HELLO, hello_body.len());
+        let (truncated, binders) = hello_body
+            .split_at_checked(psks.truncated_len)
+            .ok_or(NoResumption::NoPreSharedKey)?;
         let opened = Opened {
-            session,
-            suite,
-            selected_identity: index,
-            alpn,
+            resumed: Resumed {
+                session,
+                suite,
+                selected_identity: index,
+                alpn,
+                transcript,
+                unhashed: binders,
+                early_traffic: None,
+            },
             same_alpn,
             binder: psks.binders().nth(index.into()).unwrap_or_default(),
-            truncated_len: psks.truncated_len,
+            expected_binder: None,
+            truncated,
             obfuscated_age: identity.obfuscated_ticket_age,
         };
         Ok((birth, opened))
@@ -157,32 +174,39 @@ impl<'k> Judge<'_, 'k> {
         })
     }
 
-    /// Verifies the binder: from here on the client is known to have the PSK.
-    pub(crate) fn verify(&self, flow: &mut Flow<'_>) {
-        let Some(opened) = &flow.opened else { return };
-        let hash = opened.session.suite.hash();
-        let before = match &flow.arrival.retried {
-            Some(retried) => retried.before.clone(),
-            None => Transcript::new(hash),
-        };
-        let hello = ClientHelloHash::new(before, flow.arrival.hello_body, opened.truncated_len);
-        let binder_key = HmacKey::from_midstates(hash, opened.session.binder_midstates);
-        let (Some(hello), Some(binder_key)) = (hello, binder_key) else {
-            return;
-        };
-        if !binder_key.verify(hello.truncated().as_bytes(), opened.binder) {
-            let (alert, why) = (AlertDescription::DECRYPT_ERROR, AbortReason::BadBinder);
-            flow.decision = Decision::Abort(alert, why);
-            return;
+    /// Verifies the binders of a batch. Of a ticket whose binder is not valid nothing remains.
+    pub(crate) fn verify(&self, flows: &mut [Flow<'_>]) {
+        let opened = flows.iter_mut().filter_map(|flow| flow.opened.as_mut());
+        self.hasher.binders(opened.map(|opened| Job {
+            transcript: &mut opened.resumed.transcript,
+            data: opened.truncated,
+            key: opened.resumed.session.binder_midstates,
+            out: &mut opened.expected_binder,
+        }));
+        for flow in flows {
+            if let Some(opened) = &flow.opened
+                && !opened.is_genuine()
+            {
+                let (alert, why) = (AlertDescription::DECRYPT_ERROR, AbortReason::BadBinder);
+                flow.decision = Decision::Abort(alert, why);
+                flow.opened = None;
+            }
         }
-        flow.resumed = Some(Resumed {
-            session: opened.session,
-            suite: opened.suite,
-            selected_identity: opened.selected_identity,
-            alpn: opened.alpn,
-            hello,
-            early_traffic: None,
+    }
+
+    /// Derives the secrets of those that are accepted.
+    pub(crate) fn derive(&self, flows: &mut [Flow<'_>]) {
+        let accepted = flows.iter_mut().filter_map(|flow| match flow.decision {
+            Decision::AcceptEarlyData => flow.opened.as_mut(),
+            _ => None,
         });
+        self.hasher
+            .early_traffic_secrets(accepted.map(|Opened { resumed, .. }| Job {
+                transcript: &mut resumed.transcript,
+                data: mem::take(&mut resumed.unhashed),
+                key: resumed.session.early_secret,
+                out: &mut resumed.early_traffic,
+            }));
     }
 
     /// Decides on 0-RTT. The strike comes last: it changes what is remembered, so it is for
@@ -193,8 +217,7 @@ impl<'k> Judge<'_, 'k> {
         birth: &Birth<'k>,
         retransmissions: &mut Retransmissions,
     ) {
-        let (Some(opened), Some(resumed), Some(birth)) = (&flow.opened, &mut flow.resumed, birth)
-        else {
+        let (Some(opened), Some(birth)) = (&flow.opened, birth) else {
             return;
         };
         let peer = flow.arrival.datagram.peer;
@@ -202,33 +225,31 @@ impl<'k> Judge<'_, 'k> {
             flow.decision = Decision::Retransmission;
             return;
         }
-        flow.arrival.address_verified |= opened.session.address == mapped(peer.ip());
+        flow.arrival.address_verified |= opened.resumed.session.address == mapped(peer.ip());
         let refusal = self
             .refusal(&flow.arrival, opened)
             .or_else(|| self.strike(opened, birth));
         flow.decision = match refusal {
             Some(why_not) => Decision::Resume(why_not),
-            None => {
-                resumed.early_traffic = early_traffic_secret(resumed);
-                Decision::AcceptEarlyData
-            }
+            None => Decision::AcceptEarlyData,
         };
     }
 
     /// What speaks against 0-RTT, but for a replay.
     fn refusal(&self, arrival: &Arrival<'_>, opened: &Opened<'_>) -> Option<NoEarlyData> {
         let hello = arrival.hello.as_ref()?;
+        let resumed = &opened.resumed;
         let expected = opened.expected_arrival();
         let freshness = self.rules.freshness.check(expected, self.now);
         if !hello.early_data {
             Some(NoEarlyData::NotOffered)
         } else if arrival.retried.is_some() || arrival.message_seq > 0 {
             Some(NoEarlyData::HelloRetryRequest)
-        } else if opened.session.max_early_data == 0 {
+        } else if resumed.session.max_early_data == 0 {
             Some(NoEarlyData::NotPermitted)
-        } else if opened.selected_identity != 0 {
+        } else if resumed.selected_identity != 0 {
             Some(NoEarlyData::OtherIdentity)
-        } else if opened.suite != opened.session.suite {
+        } else if resumed.suite != resumed.session.suite {
             Some(NoEarlyData::OtherSuite)
         } else if !opened.same_alpn {
             Some(NoEarlyData::OtherProtocol)
@@ -264,7 +285,7 @@ impl<'k> Judge<'_, 'k> {
         let ticket = OpenedTicket {
             key,
             birth,
-            payload: Payload::Session(opened.session),
+            payload: Payload::Session(opened.resumed.session),
         };
         let strike =
             self.replay
@@ -289,10 +310,4 @@ fn select_suite(hello: &ClientHello<'_>, preferred: CipherSuite) -> Option<Ciphe
     let first = usable.next()?;
     let offered = first == preferred || usable.any(|suite| suite == preferred);
     Some(if offered { preferred } else { first })
-}
-
-fn early_traffic_secret(resumed: &Resumed<'_>) -> Option<Secret> {
-    let early_secret: EarlySecret = resumed.early_secret()?;
-    let transcript = resumed.hello.clone().full();
-    Some(early_secret.client_early_traffic_secret(LabelPrefix::Dtls13, &transcript))
 }

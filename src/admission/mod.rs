@@ -18,8 +18,8 @@ pub(crate) use read::read;
 pub(crate) use retransmission::Retransmissions;
 
 use crate::schedule::{
-    CipherSuite, ClientHelloHash, EarlyDataOpener, EarlySecret, HashAlgorithm, LabelPrefix, Secret,
-    TrafficKeys, Transcript,
+    CipherSuite, EarlyDataOpener, EarlySecret, HashAlgorithm, LabelPrefix, Secret, TrafficKeys,
+    Transcript,
 };
 use crate::ticket::SessionState;
 use crate::wire::{ClientHello, HandshakeType};
@@ -126,7 +126,9 @@ pub struct Resumed<'a> {
     pub selected_identity: u16,
     /// The session's protocol, if the client offers it again. With 0-RTT it is the one to select.
     pub alpn: Option<&'a [u8]>,
-    hello: ClientHelloHash<'a>,
+    transcript: Transcript,
+    /// What the transcript lacks of the ClientHello.
+    unhashed: &'a [u8],
     early_traffic: Option<Secret>,
 }
 
@@ -140,7 +142,9 @@ impl<'a> Resumed<'a> {
     /// The transcript up to and with the ClientHello.
     #[must_use]
     pub fn transcript(&self) -> Transcript {
-        self.hello.clone().into_transcript()
+        let mut transcript = self.transcript.clone();
+        transcript.update(self.unhashed);
+        transcript
     }
 
     /// `client_early_traffic_secret`, if the early data is accepted.

@@ -13,6 +13,7 @@ use crate::admission::{Birth, Datagram, Flow, Judge, Retransmissions, read};
 use crate::error::Error;
 use crate::keys::KeyReader;
 use crate::metrics::Counters;
+use crate::schedule::wide::WideHasher;
 use crate::sync::Arc;
 use crate::ticket::{NewSession, Scratch, issue};
 use crate::time::UnixMillis;
@@ -53,6 +54,7 @@ pub struct Worker {
     scratch: Box<[Scratch]>,
     /// The allocation for the flows of a batch, empty between batches.
     spare: Vec<Flow<'static>>,
+    hasher: WideHasher,
     counters: Arc<Counters>,
 }
 
@@ -69,6 +71,7 @@ impl Worker {
             ),
             scratch: (0..BATCH_MAX).map(|_| Scratch::new()).collect(),
             spare: Vec::with_capacity(BATCH_MAX),
+            hasher: WideHasher::detect(),
             counters,
             engine: engine.clone(),
         })
@@ -106,6 +109,7 @@ impl Worker {
             rules: &shared.rules,
             keys: &keys,
             replay: &shared.replay,
+            hasher: self.hasher,
             now,
         };
         let mut births: [Birth<'_>; BATCH_MAX] = [None; BATCH_MAX];
@@ -124,13 +128,12 @@ impl Worker {
                 *birth = judge.open(flow, scratch);
             }
         }
-        for flow in &mut flows {
-            judge.verify(flow);
-        }
+        judge.verify(&mut flows);
         for (flow, birth) in flows.iter_mut().zip(&births) {
             judge.decide(flow, birth, &mut self.retransmissions);
             self.counters.count(flow.decision());
         }
+        judge.derive(&mut flows);
         Ok(Admitted::new(flows, &mut self.spare, &self.reader, now))
     }
 

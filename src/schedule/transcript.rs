@@ -52,7 +52,7 @@ impl Transcript {
 
     /// Adds a part of a message.
     #[inline]
-    pub(super) fn update(&mut self, part: &[u8]) {
+    pub(crate) fn update(&mut self, part: &[u8]) {
         self.0.update(part);
     }
 
