@@ -16,6 +16,7 @@ mod metrics;
 mod random;
 mod sync;
 mod time;
+mod wipe;
 
 pub use admission::{Arrival, Datagram, Resumed, Retried, Verdict};
 pub use engine::{Admitted, BATCH_MAX, Builder, Engine, Worker};

@@ -22,6 +22,7 @@ use crate::schedule::{
     Transcript,
 };
 use crate::ticket::SessionState;
+use crate::wipe::scrubbed;
 use crate::wire::{ClientHello, HandshakeType};
 
 /// A datagram, and who it says has sent it.
@@ -158,8 +159,10 @@ impl<'a> Resumed<'a> {
     #[must_use]
     pub fn early_data(&self) -> Option<EarlyDataOpener> {
         let secret = self.early_traffic.as_ref()?;
-        let keys = TrafficKeys::derive(LabelPrefix::Dtls13, self.suite, secret).ok()?;
-        EarlyDataOpener::new(&keys, self.session.max_early_data).ok()
+        scrubbed(|| {
+            let keys = TrafficKeys::derive(LabelPrefix::Dtls13, self.suite, secret).ok()?;
+            EarlyDataOpener::new(&keys, self.session.max_early_data).ok()
+        })
     }
 }
 

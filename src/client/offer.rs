@@ -9,6 +9,7 @@ use crate::schedule::{
     TrafficKeys, Transcript,
 };
 use crate::time::UnixMillis;
+use crate::wipe::scrubbed;
 use crate::wire::{ClientHello, ContentType, HandshakeType, Writer, extension_type, tls_header};
 
 /// A session that is being offered, in one handshake: in its first ClientHello and, after a
@@ -127,10 +128,8 @@ impl Offer {
         }
         let truncated_len = offered.truncated_len;
         let hashed = self.hash(body, truncated_len).ok_or(NOT_OURS)?;
-        let binder = self
-            .session
-            .binder_key()
-            .sign(&[hashed.truncated().as_bytes()]);
+        let hello = hashed.truncated();
+        let binder = scrubbed(|| self.session.binder_key().sign(&[hello.as_bytes()]));
         // The binder is the end of the last extension, as was checked above.
         let (_, place) = body
             .split_at_mut_checked(body.len() - binder.as_bytes().len())
@@ -160,10 +159,12 @@ impl Offer {
                 "no early data in this handshake, or begun before",
             ));
         }
-        let secret = self.client_early_traffic_secret(client_hello);
         let info = self.session.info();
-        let keys = TrafficKeys::derive(LabelPrefix::Dtls13, info.suite, &secret)?;
-        let sealer = RecordSealer::new(&keys, EARLY_DATA_EPOCH)?;
+        let sealer = scrubbed(|| {
+            let secret = self.client_early_traffic_secret(client_hello);
+            let keys = TrafficKeys::derive(LabelPrefix::Dtls13, info.suite, &secret)?;
+            RecordSealer::new(&keys, EARLY_DATA_EPOCH)
+        })?;
         self.early_data = false;
         Ok(EarlyDataSealer {
             sealer,

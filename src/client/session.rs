@@ -4,8 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Error;
-use crate::schedule::{CipherSuite, EarlySecret, HmacKey, LabelPrefix, Secret, resumption_psk};
+use crate::schedule::{
+    CipherSuite, EarlySecret, HashAlgorithm, HmacKey, LabelPrefix, Secret, resumption_psk,
+};
 use crate::time::UnixMillis;
+use crate::wipe::scrubbed;
 use crate::wire::{MAX_TICKET_LIFETIME_SECONDS, Malformed, NewSessionTicket};
 
 /// A session that can be resumed once: the ticket, and the secrets that prove it is ours.
@@ -24,6 +27,14 @@ pub struct ClientSession {
 struct Secrets {
     early: EarlySecret,
     binder_key: HmacKey,
+}
+
+impl Secrets {
+    fn of_psk(hash: HashAlgorithm, psk: &[u8]) -> Box<Self> {
+        let early = EarlySecret::from_psk(hash, psk);
+        let binder_key = early.binder_key(LabelPrefix::Dtls13);
+        Box::new(Self { early, binder_key })
+    }
 }
 
 /// What there is to know about a session without being able to use it.
@@ -64,10 +75,12 @@ impl ClientSession {
         received: UnixMillis,
     ) -> Result<Self, TicketRefused> {
         let message = NewSessionTicket::parse(body).map_err(TicketRefused::Malformed)?;
-        let master = Secret::from_bytes(suite.hash(), resumption_master_secret)
-            .ok_or(Error::Length("resumption master secret"))?;
-        let psk = resumption_psk(LabelPrefix::Dtls13, &master, message.ticket_nonce)?;
-        Self::from_psk(&message, suite, psk.as_bytes(), alpn, received)
+        scrubbed(|| {
+            let master = Secret::from_bytes(suite.hash(), resumption_master_secret)
+                .ok_or(Error::Length("resumption master secret"))?;
+            let psk = resumption_psk(LabelPrefix::Dtls13, &master, message.ticket_nonce)?;
+            Self::from_psk(&message, suite, psk.as_bytes(), alpn, received)
+        })
     }
 
     /// The session of a ticket whose `psk` was derived elsewhere; the ticket's nonce is not used.
@@ -93,8 +106,6 @@ impl ClientSession {
         if alpn.is_some_and(|alpn| !(1..=255).contains(&alpn.len())) {
             return Err(Error::Length("application protocol").into());
         }
-        let early = EarlySecret::from_psk(suite.hash(), psk);
-        let binder_key = early.binder_key(LabelPrefix::Dtls13);
         let lifetime = Duration::from_secs(ticket.ticket_lifetime.into());
         Ok(Self {
             info: SessionInfo {
@@ -106,7 +117,7 @@ impl ClientSession {
             },
             ticket: ticket.ticket.into(),
             age_add: ticket.ticket_age_add,
-            secrets: Box::new(Secrets { early, binder_key }),
+            secrets: scrubbed(|| Secrets::of_psk(suite.hash(), psk)),
         })
     }
 

@@ -17,6 +17,7 @@ use crate::schedule::wide::WideHasher;
 use crate::sync::Arc;
 use crate::ticket::{NewSession, Scratch, issue};
 use crate::time::UnixMillis;
+use crate::wipe::scrubbed;
 use crate::wire::Reassembly;
 
 /// Datagrams in one batch, at most.
@@ -52,6 +53,8 @@ pub struct Worker {
     reassembly: Reassembly,
     retransmissions: Retransmissions,
     scratch: Box<[Scratch]>,
+    /// How many datagrams the last batch had, which may have left what they opened.
+    last_batch: usize,
     /// The allocation for the flows of a batch, empty between batches.
     spare: Vec<Flow<'static>>,
     hasher: WideHasher,
@@ -70,6 +73,7 @@ impl Worker {
                 shared.flow_key.clone(),
             ),
             scratch: (0..BATCH_MAX).map(|_| Scratch::new()).collect(),
+            last_batch: 0,
             spare: Vec::with_capacity(BATCH_MAX),
             hasher: WideHasher::detect(),
             counters,
@@ -77,7 +81,8 @@ impl Worker {
         })
     }
 
-    /// Judges up to [`BATCH_MAX`] datagrams. All that follows from the verdicts has happened when
+    /// Judges up to [`BATCH_MAX`] datagrams. What their tickets hold stays in memory until the next
+    /// batch, which may be empty, or until the worker is dropped. All that follows from the verdicts has happened when
     /// this returns: whoever drops an [`Verdict::AcceptEarlyData`](crate::Verdict::AcceptEarlyData) unread has used up a flight.
     pub fn admit<'w>(
         &'w mut self,
@@ -87,9 +92,19 @@ impl Worker {
         if batch.len() > BATCH_MAX {
             return Err(Error::Length("more than BATCH_MAX datagrams"));
         }
+        Ok(scrubbed(|| self.judge(batch, now)))
+    }
+
+    fn judge<'w>(&'w mut self, batch: &[Datagram<'w>], now: UnixMillis) -> Admitted<'w> {
         let shared = &*self.engine.shared;
         let mut flows: Vec<Flow<'w>> = recycle(mem::take(&mut self.spare));
         flows.extend(batch.iter().map(|datagram| Flow::new(*datagram)));
+
+        // What was opened for the last batch, which may have been longer than this one.
+        for scratch in &mut self.scratch[..self.last_batch] {
+            scratch.wipe();
+        }
+        self.last_batch = batch.len();
 
         self.reassembly.begin_batch();
         let mut slots = [None; BATCH_MAX];
@@ -119,8 +134,6 @@ impl Worker {
             .zip(&mut births)
             .zip(&mut self.scratch);
         for (((flow, slot), birth), scratch) in places {
-            // What was opened here for the last batch.
-            scratch.wipe();
             if let Some(slot) = slot {
                 flow.arrival.hello_body = reassembly.body(*slot);
             }
@@ -134,7 +147,7 @@ impl Worker {
             self.counters.count(flow.decision());
         }
         judge.derive(&mut flows);
-        Ok(Admitted::new(flows, &mut self.spare, &self.reader, now))
+        Admitted::new(flows, &mut self.spare, &self.reader, now)
     }
 
     /// Writes a NewSessionTicket message for `session` to `out`, with its DTLS handshake header,
@@ -149,11 +162,12 @@ impl Worker {
     ) -> Result<usize, Error> {
         let rules = &self.engine.shared.issue;
         let keys = self.reader.snapshot();
-        let mut issued = issue(&keys, self.lane, rules, session, peer, now, out);
+        let lane = self.lane;
+        let mut issued = scrubbed(|| issue(&keys, lane, rules, session, peer, now, out));
         if issued == Err(Error::SerialsExhausted) && keys.replace_exhausted(now) {
             drop(keys);
             let keys = self.reader.snapshot();
-            issued = issue(&keys, self.lane, rules, session, peer, now, out);
+            issued = scrubbed(|| issue(&keys, lane, rules, session, peer, now, out));
         }
         if issued.is_ok() {
             self.counters.count_issued();

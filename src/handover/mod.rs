@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::keys::{Adopted, AdoptedLane, HandedOver, Issuer, KeyId, TicketKey};
 use crate::replay::ReplayProtection;
 use crate::time::{UnixMillis, millis};
+use crate::wipe::scrubbed;
 
 /// "DSHO", and the version of the form.
 const MAGIC: [u8; 8] = *b"DSHO\0\0\0\x01";
@@ -198,8 +199,10 @@ fn adopt(
 /// Over the head, the section's place and the section, so that none can be swapped or left out.
 fn section_mac(key: &TicketKey, head: &[u8], index: usize, section: &[u8]) -> Zeroizing<[u8; MAC]> {
     let mut mac = Zeroizing::new([0; MAC]);
-    let signed = key.handover_key().sign(&[head, &count(index), section]);
-    mac.copy_from_slice(signed.as_bytes());
+    scrubbed(|| {
+        let signed = key.handover_key().sign(&[head, &count(index), section]);
+        mac.copy_from_slice(signed.as_bytes());
+    });
     mac
 }
 

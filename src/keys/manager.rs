@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use super::array::{Entry, KeyArray, KeyRole};
 use super::lane::{Budget, Lane, SERIALS_MAX};
-use super::ticket_key::{Household, Issuer, KEY_SECRET_LEN, KeyId, KeySecret, TicketKey};
+use super::ticket_key::{Household, Issuer, KeyId, KeySecret, TicketKey};
 use crate::error::Error;
 use crate::random::SecureRandom;
 use crate::sync::{
@@ -130,7 +128,7 @@ impl TicketKeyManager {
         random: &dyn SecureRandom,
         now: UnixMillis,
     ) -> Result<Self, Error> {
-        let first = draw_secret(random)?;
+        let first = KeySecret::draw(random)?;
         let manager = Self::with_key(config, &first, random, now)?;
         manager.maintain(now, random)?;
         Ok(manager)
@@ -369,7 +367,11 @@ impl Shared {
         if next_pending(entries).is_some() {
             return Ok(());
         }
-        let key = TicketKey::new(&draw_secret(random)?, draw_issuer(random)?, &self.household);
+        let key = TicketKey::new(
+            &KeySecret::draw(random)?,
+            draw_issuer(random)?,
+            &self.household,
+        );
         self.add_pending(entries, key, AT_NEXT_ROTATION)
     }
 
@@ -457,12 +459,6 @@ impl Shared {
             sealed_out.iter().for_each(|key| key.end_sealing())
         });
     }
-}
-
-fn draw_secret(random: &dyn SecureRandom) -> Result<KeySecret, Error> {
-    let mut secret = Zeroizing::new([0; KEY_SECRET_LEN]);
-    random.fill(&mut *secret)?;
-    Ok(KeySecret::new(*secret))
 }
 
 fn draw_issuer(random: &dyn SecureRandom) -> Result<Issuer, Error> {

@@ -4,7 +4,6 @@ mod array;
 mod lane;
 mod manager;
 mod ticket_key;
-mod wipe;
 
 pub use array::KeyRole;
 pub use manager::{

@@ -6,12 +6,14 @@ use std::hash::Hasher;
 use crossbeam_utils::CachePadded;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey, quic};
 use siphasher::sip::SipHasher24;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::lane::{AdoptedLane, Bit, Budget, HandedOver, Lane};
-use super::wipe::{Wiped, scrubbed};
+use crate::error::Error;
+use crate::random::SecureRandom;
 use crate::schedule::{HashAlgorithm, HmacKey, hkdf};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, OnceBox, Ordering};
+use crate::wipe::{Wiped, scrubbed};
 
 /// Bytes of the secret from which everything of a ticket key is derived.
 pub const KEY_SECRET_LEN: usize = 32;
@@ -23,14 +25,29 @@ const FOREIGN_ISSUERS: usize = 64;
 const FOREIGN_PROBES: usize = 4;
 
 /// The secret of a ticket key. Hosts that share it open each other's tickets.
+///
+/// On the heap, so that moving it leaves no copy behind.
 #[derive(Clone)]
-pub struct KeySecret(Zeroizing<[u8; KEY_SECRET_LEN]>);
+pub struct KeySecret(Box<Zeroizing<[u8; KEY_SECRET_LEN]>>);
 
 impl KeySecret {
     /// Takes over a secret of 32 bytes drawn by a cryptographic random source.
     #[must_use]
-    pub fn new(bytes: [u8; KEY_SECRET_LEN]) -> Self {
-        Self(Zeroizing::new(bytes))
+    pub fn new(mut bytes: [u8; KEY_SECRET_LEN]) -> Self {
+        let mut secret = Self::zero();
+        secret.0.copy_from_slice(&bytes);
+        bytes.zeroize();
+        secret
+    }
+
+    pub(crate) fn draw(random: &dyn SecureRandom) -> Result<Self, Error> {
+        let mut secret = Self::zero();
+        random.fill(&mut **secret.0)?;
+        Ok(secret)
+    }
+
+    fn zero() -> Self {
+        Self(Box::new(Zeroizing::new([0; KEY_SECRET_LEN])))
     }
 }
 
@@ -374,7 +391,7 @@ fn expand<const N: usize>(secret: &KeySecret, purpose: &[u8]) -> Zeroizing<[u8; 
     info[..prefix.len()].copy_from_slice(prefix);
     info[prefix.len()..len].copy_from_slice(purpose);
     let mut out = Zeroizing::new([0; N]);
-    let expanded = hkdf::expand(HashAlgorithm::Sha256, &*secret.0, &info[..len], &mut *out);
+    let expanded = hkdf::expand(HashAlgorithm::Sha256, &**secret.0, &info[..len], &mut *out);
     debug_assert!(expanded.is_ok(), "at most one block is asked for");
     out
 }

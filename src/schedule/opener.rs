@@ -15,7 +15,7 @@ const MAX_FORGERIES: u64 = 1 << 36;
 /// A record that is rejected changes nothing but the count of forgeries. It is to be dropped in
 /// silence, whatever the reason (RFC 9147, 4.5.2): anybody can send it.
 pub struct RecordOpener {
-    protection: Protection,
+    protection: Box<Protection>,
     epoch: u64,
     window: ReplayWindow,
     forgeries: u64,

@@ -3,11 +3,12 @@
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey, quic};
 use std::fmt;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::hkdf::Expander;
 use super::{CipherSuite, LabelPrefix, Secret};
 use crate::Error;
+use crate::wipe::{Wiped, scrubbed};
 
 /// Bytes of the tag of every suite.
 pub(super) const TAG_LEN: usize = 16;
@@ -92,28 +93,34 @@ impl fmt::Debug for TrafficKeys {
     }
 }
 
-/// [`TrafficKeys`] made ready to use.
+/// [`TrafficKeys`] made ready to use. On the heap, where it is wiped when dropped.
 pub(super) struct Protection {
     suite: CipherSuite,
-    key: LessSafeKey,
-    iv: [u8; IV_LEN],
+    key: Wiped<LessSafeKey>,
+    iv: Zeroizing<[u8; IV_LEN]>,
     // The masks of DTLS 1.3 (RFC 9147, 4.2.3) are those of QUIC (RFC 9001, 5.4.3 and 5.4.4).
-    sn_key: quic::HeaderProtectionKey,
+    sn_key: Wiped<quic::HeaderProtectionKey>,
 }
 
 impl Protection {
-    pub(super) fn new(keys: &TrafficKeys) -> Result<Self, Error> {
+    pub(super) fn new(keys: &TrafficKeys) -> Result<Box<Self>, Error> {
+        scrubbed(|| Self::build(keys).map(Box::new))
+    }
+
+    fn build(keys: &TrafficKeys) -> Result<Self, Error> {
         let (aead, mask): (&'static aead::Algorithm, &'static quic::Algorithm) = match keys.suite {
             CipherSuite::Aes128GcmSha256 => (&aead::AES_128_GCM, &quic::AES_128),
             CipherSuite::Aes256GcmSha384 => (&aead::AES_256_GCM, &quic::AES_256),
             CipherSuite::Chacha20Poly1305Sha256 => (&aead::CHACHA20_POLY1305, &quic::CHACHA20),
         };
         let wrong_len = |_| Error::Length("traffic keys");
+        let key = UnboundKey::new(aead, keys.key()).map_err(wrong_len)?;
+        let sn_key = quic::HeaderProtectionKey::new(mask, keys.sn_key()).map_err(wrong_len)?;
         Ok(Self {
             suite: keys.suite,
-            key: LessSafeKey::new(UnboundKey::new(aead, keys.key()).map_err(wrong_len)?),
-            iv: keys.iv,
-            sn_key: quic::HeaderProtectionKey::new(mask, keys.sn_key()).map_err(wrong_len)?,
+            key: Wiped::new(LessSafeKey::new(key)),
+            iv: Zeroizing::new(keys.iv),
+            sn_key: Wiped::new(sn_key),
         })
     }
 
@@ -138,13 +145,12 @@ impl Protection {
         header: &[u8],
         encrypted_record: &'r mut [u8],
     ) -> Option<&'r mut [u8]> {
-        self.key
-            .open_in_place(
-                self.nonce(sequence_number),
-                Aad::from(header),
-                encrypted_record,
-            )
-            .ok()
+        let nonce = self.nonce(sequence_number);
+        let open = || {
+            self.key
+                .open_in_place(nonce, Aad::from(header), encrypted_record)
+        };
+        self.scrubbed(open).ok()
     }
 
     /// Encrypts `text` in its place and returns the tag; `None` only for a text that is longer
@@ -156,18 +162,28 @@ impl Protection {
         header: &[u8],
         text: &mut [u8],
     ) -> Option<[u8; TAG_LEN]> {
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(self.nonce(sequence_number), Aad::from(header), text)
-            .ok()?;
-        tag.as_ref().try_into().ok()
+        let nonce = self.nonce(sequence_number);
+        let seal = || {
+            self.key
+                .seal_in_place_separate_tag(nonce, Aad::from(header), text)
+        };
+        self.scrubbed(seal).ok()?.as_ref().try_into().ok()
+    }
+
+    /// `ring` copies the key of ChaCha20 to the stack for every record, and leaves it there.
+    #[inline]
+    fn scrubbed<R>(&self, work: impl FnOnce() -> R) -> R {
+        match self.suite {
+            CipherSuite::Chacha20Poly1305Sha256 => scrubbed(work),
+            CipherSuite::Aes128GcmSha256 | CipherSuite::Aes256GcmSha384 => work(),
+        }
     }
 
     /// RFC 8446, 5.3: the IV with the sequence number over its end. The epoch is not part of it
     /// (RFC 9147, 4).
     #[inline]
     fn nonce(&self, sequence_number: u64) -> Nonce {
-        let mut nonce = self.iv;
+        let mut nonce = *self.iv;
         for (byte, number) in nonce[IV_LEN - 8..]
             .iter_mut()
             .zip(sequence_number.to_be_bytes())

@@ -16,7 +16,7 @@ const HEADER_LEN: usize = 1 + 2 + 2;
 
 /// Seals records in one epoch, each under the next record number.
 pub struct RecordSealer {
-    protection: Protection,
+    protection: Box<Protection>,
     epoch: u64,
     next: u64,
 }

@@ -111,7 +111,7 @@ pub enum OpenError {
 }
 
 /// What a ticket holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Payload<'a> {
     /// A session in the engine's own form.
     Session(SessionState<'a>),
@@ -124,6 +124,25 @@ pub enum Payload<'a> {
         /// How long after `issued` the ticket may be used, in seconds.
         lifetime: u32,
     },
+}
+
+impl fmt::Debug for Payload<'_> {
+    /// The bytes of a host may be its secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(state) => f.debug_tuple("Session").field(state).finish(),
+            Self::Opaque {
+                bytes,
+                issued,
+                lifetime,
+            } => f
+                .debug_struct("Opaque")
+                .field("len", &bytes.len())
+                .field("issued", issued)
+                .field("lifetime", lifetime)
+                .finish(),
+        }
+    }
 }
 
 /// A ticket that authenticated: what it holds, and where it was born.
