@@ -69,6 +69,8 @@ impl<'k> Judge<'_, 'k> {
         let retried = flow.arrival.retried.as_ref();
         match self.opened(hello, flow.arrival.hello_body, retried, scratch) {
             Ok((birth, opened)) => {
+                let (key, place) = &birth;
+                key.prefetch(place);
                 flow.opened = Some(opened);
                 Some(birth)
             }

@@ -1,6 +1,6 @@
 //! The serials of one lane under one key: which were given out, and which were used.
 
-use crate::sync::{Arc, AtomicU64, AtomicUsize, OnceBox, Ordering, zeroed_words};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, OnceBox, Ordering, prefetch, zeroed_words};
 
 /// Serials in the first chunk of bits; each further chunk is as large as all before it.
 #[cfg(not(dtls_session_loom))]
@@ -150,7 +150,16 @@ impl Lane {
         true
     }
 
+    /// Fetches the bit of `serial`, which is to be struck soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, serial: u32) {
+        if let Some((word, _)) = self.bit(serial) {
+            prefetch(word);
+        }
+    }
+
     /// Strikes the bit of `serial`: of any number of callers, one sees [`Bit::Struck`].
+    #[inline]
     pub(crate) fn strike(&self, serial: u32) -> Bit {
         let Some((word, mask)) = self.bit(serial) else {
             return Bit::Unknown;
@@ -165,6 +174,7 @@ impl Lane {
     }
 
     /// The word in which the bit of `serial` lies, and its mask.
+    #[inline]
     pub(crate) fn bit(&self, serial: u32) -> Option<(&AtomicU64, u64)> {
         let (chunk, offset) = locate(serial);
         let words = self.chunks.get(chunk)?.get()?;
@@ -254,6 +264,7 @@ impl Drop for Lane {
 }
 
 /// The chunk of a serial and its place within: chunk `n > 0` begins at `FIRST_CHUNK << (n - 1)`.
+#[inline]
 fn locate(serial: u32) -> (usize, u64) {
     let serial = u64::from(serial);
     let doubled = serial / FIRST_CHUNK;

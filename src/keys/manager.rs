@@ -516,6 +516,13 @@ impl KeySnapshot<'_> {
         self.active().id()
     }
 
+    /// Whether tickets of this key are opened now.
+    #[must_use]
+    #[inline]
+    pub fn contains(&self, id: KeyId) -> bool {
+        self.find(id).is_some()
+    }
+
     pub(crate) fn active(&self) -> &TicketKey {
         self.array.active()
     }

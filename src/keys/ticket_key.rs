@@ -183,6 +183,7 @@ impl TicketKey {
         self.issuer
     }
 
+    #[inline]
     pub(crate) fn lane(&self, lane: u8) -> Option<&Lane> {
         self.lanes.get(usize::from(lane)).map(|lane| &**lane)
     }
@@ -228,15 +229,29 @@ impl TicketKey {
         &self.handover
     }
 
-    /// Uses the ticket born at `birth` up, if this process remembers it.
-    pub(crate) fn strike(&self, birth: &BirthPlace) -> Bit {
-        let lane = usize::from(birth.lane);
-        if birth.issuer == self.issuer {
-            return self
-                .lanes
-                .get(lane)
-                .map_or(Bit::Unknown, |lane| lane.strike(birth.serial));
+    /// Fetches what is remembered of the ticket born at `birth`, which may be struck soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, birth: &BirthPlace) {
+        if birth.issuer == self.issuer
+            && let Some(lane) = self.lane(birth.lane)
+        {
+            lane.prefetch(birth.serial);
         }
+    }
+
+    /// Uses the ticket born at `birth` up, if this process remembers it.
+    #[inline]
+    pub(crate) fn strike(&self, birth: &BirthPlace) -> Bit {
+        if birth.issuer != self.issuer {
+            return self.strike_adopted(birth);
+        }
+        self.lane(birth.lane)
+            .map_or(Bit::Unknown, |lane| lane.strike(birth.serial))
+    }
+
+    #[cold]
+    fn strike_adopted(&self, birth: &BirthPlace) -> Bit {
+        let lane = usize::from(birth.lane);
         let adopted = self.adopted.get().and_then(|all| {
             let of_issuer = all.iter().find(|adopted| adopted.issuer == birth.issuer)?;
             of_issuer.lanes.get(lane)

@@ -115,6 +115,7 @@ impl ReplayCache {
     /// the binder that was verified, and `expected_arrival` the function of that name, for a
     /// flight that [`FreshnessWindow::check`] called fresh.
     #[must_use]
+    #[inline]
     pub fn check_and_record(
         &self,
         ticket: &OpenedTicket<'_, '_>,
@@ -124,18 +125,28 @@ impl ReplayCache {
         if self.protection == ReplayProtection::Disabled {
             return Strike::Disabled;
         }
-        let birth = ticket.birth;
-        let Some(recorder) = &self.recorder else {
-            return match ticket.key.strike(&birth) {
+        match &self.recorder {
+            Some(recorder) => self.record(recorder, ticket, binder, expected_arrival),
+            None => match ticket.key.strike(&ticket.birth) {
                 Bit::Struck => Strike::First,
                 Bit::WasStruck => Strike::Replayed,
                 Bit::Unknown => Strike::Unknown,
-            };
-        };
+            },
+        }
+    }
+
+    fn record(
+        &self,
+        recorder: &Recorder,
+        ticket: &OpenedTicket<'_, '_>,
+        binder: &[u8],
+        expected_arrival: UnixMillis,
+    ) -> Strike {
         // What another process accepted, this one cannot know.
         if !ticket.is_home() {
             return Strike::Unknown;
         }
+        let birth = ticket.birth;
         let recorded = if self.protection == ReplayProtection::TimeWindowed {
             let mut identity = [0; 13];
             identity[..8].copy_from_slice(&ticket.key_id().0.to_be_bytes());
@@ -151,6 +162,13 @@ impl ReplayCache {
             Recorded::Full => Strike::Full,
             Recorded::OutOfTime => Strike::OutOfTime,
         }
+    }
+
+    /// Fetches the memory of a single-use ticket, for [`check_and_record`](Self::check_and_record)
+    /// to find it near. For a batch of tickets, when they were opened: it changes nothing.
+    #[inline]
+    pub fn prefetch(&self, ticket: &OpenedTicket<'_, '_>) {
+        ticket.key.prefetch(&ticket.birth);
     }
 
     /// Which flights count as the same.

@@ -3,10 +3,12 @@
 
 mod epoch_cell;
 mod once_box;
+mod prefetch;
 mod words;
 
 pub(crate) use epoch_cell::{EpochCell, EpochReader, Pinned};
 pub(crate) use once_box::OnceBox;
+pub(crate) use prefetch::prefetch;
 pub(crate) use words::zeroed_words;
 
 #[cfg(not(dtls_session_loom))]

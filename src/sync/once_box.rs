@@ -22,6 +22,7 @@ impl<T> OnceBox<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         // Acquire: pairs with the Release in `set`, so that what the box holds is seen whole.
         let pointer = self.pointer.load(Ordering::Acquire);
