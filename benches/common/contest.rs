@@ -12,9 +12,11 @@ pub struct Contestant {
 
 impl Contestant {
     pub fn new(name: &'static str, ops: usize, round: impl FnMut() -> Duration + 'static) -> Self {
-        let ops = u32::try_from(ops).expect("a round of fewer than 2^32");
-        let round = Box::new(round);
-        Self { name, ops, round }
+        Self {
+            name,
+            ops: u32::try_from(ops).expect("a round of fewer than 2^32"),
+            round: Box::new(round),
+        }
     }
 
     pub fn round(&mut self) -> Duration {
@@ -63,6 +65,14 @@ impl Shuffler {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_be_bytes()[..chunk.len()]);
+        }
+        bytes
     }
 
     pub fn shuffle<T>(&mut self, items: &mut [T]) {

@@ -3,7 +3,12 @@
 //! Peers are built as their authors recommend and as well as a competent engineer would.
 #![allow(unreachable_pub, clippy::expect_used)]
 
+pub mod admission;
 pub mod contest;
+pub mod flights;
 pub mod hashing;
+pub mod lookup;
+pub mod naive;
+pub mod replay;
 pub mod suite;
 pub mod tickets;

@@ -28,7 +28,12 @@ impl Suite {
         }
     }
 
-    /// Measures `contestants`, of which the first is ours.
+    /// `full`, or little enough for a look whether it works.
+    pub fn size(&self, full: usize) -> usize {
+        if self.smoke { full.min(1 << 12) } else { full }
+    }
+
+    /// Measures `contestants`. The last column says how many times the first one's time each needs.
     pub fn group(&mut self, name: &str, mut contestants: Vec<Contestant>) {
         let mut group = self.criterion.benchmark_group(name);
         for contestant in &mut contestants {
@@ -38,15 +43,12 @@ impl Suite {
             });
         }
         group.finish();
-        let laps = race(&mut contestants, if self.smoke { 1 } else { ROUNDS });
-        println!("\n{name}: best of {ROUNDS} interleaved rounds");
-        let ours = laps[0].ns;
-        for lap in laps {
-            let ratio = ours / lap.ns;
-            println!(
-                "    {:<44} {:>9.1} ns   ours is {ratio:.3} of it",
-                lap.name, lap.ns
-            );
+        let rounds = if self.smoke { 1 } else { ROUNDS };
+        let laps = race(&mut contestants, rounds);
+        println!("\n{name}: best of {rounds} interleaved rounds");
+        for lap in &laps {
+            let times = lap.ns / laps[0].ns;
+            println!("    {:<44} {:>9.1} ns {times:>9.2}", lap.name, lap.ns);
         }
         println!();
     }

@@ -1,0 +1,223 @@
+//! The admission of first flights, from datagram to accepted early data.
+
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::time::Duration;
+
+use dtls_session::wire::{HANDSHAKE_HEADER_LEN, NewSessionTicket};
+use dtls_session::{Datagram, Engine, NewSession, ResumptionSecret, UnixMillis, Verdict, Worker};
+use ring::rand::SystemRandom;
+
+use super::contest::{Contestant, Shuffler, time};
+use super::flights::{ALPN, Client, Clients, Flight, SERVER_NAME, SUITE, now};
+use super::naive::Naive;
+use super::replay::filled;
+use super::tickets::{NATIVE_LEN, open_ring};
+
+pub const BATCH: usize = 32;
+/// Flights in one round: few enough to stay in a core's second-level cache, as what a network
+/// card has just delivered does.
+pub const ROUND: usize = 16 * BATCH;
+
+/// The admission of genuine flights while `outstanding` tickets are out. Of these, `pooled` are
+/// used, in random order; if more are needed, they are issued when the first are used up.
+pub fn accept(outstanding: usize, pooled: usize) -> Vec<Contestant> {
+    let mut ours = Gateway::new(outstanding, pooled);
+    let mut naive = NaiveGateway::new(outstanding);
+    let (our_flight, naive_flight) = (ours.flights(1), naive.flights(1));
+    println!(
+        "    a datagram of {} bytes with our ticket, {} bytes with the naive one",
+        our_flight[0].bytes.len(),
+        naive_flight[0].bytes.len(),
+    );
+    vec![
+        Contestant::new("dtls-session, Worker::admit", ROUND, move || {
+            let flights = ours.flights(ROUND);
+            let datagrams: Vec<_> = flights.iter().map(Flight::datagram).collect();
+            let mut accepted = 0;
+            let took = time(|| accepted = ours.admit(&datagrams));
+            assert_eq!(accepted, ROUND, "each flight is genuine and comes once");
+            took
+        }),
+        Contestant::new("naive pipeline", ROUND, move || {
+            let flights = naive.flights(ROUND);
+            let mut accepted = 0;
+            let took = time(|| accepted = naive.admit(&flights));
+            assert_eq!(accepted, ROUND, "each flight is genuine and comes once");
+            took
+        }),
+    ]
+}
+
+/// Flights that are refused, and change nothing by it: each is used again in each round.
+pub fn reject() -> Vec<Contestant> {
+    let unknown = || Gateway::new(0, ROUND).flights(ROUND);
+    let forged = |flight: &mut Flight| flip(flight, Spot::Ticket);
+    let bad_binder = |flight: &mut Flight| flip(flight, Spot::Binder);
+    vec![
+        open_ring("ring, opening a genuine ticket", NATIVE_LEN),
+        rejected("unknown key", |_| unknown()),
+        rejected("forged ticket", |gateway| changed(gateway, forged)),
+        rejected("bad binder", |gateway| changed(gateway, bad_binder)),
+    ]
+}
+
+/// The library, and clients with tickets of it.
+pub struct Gateway {
+    pub worker: Worker,
+    clients: Clients,
+    pool: VecDeque<Client>,
+    random: Shuffler,
+}
+
+impl Gateway {
+    pub fn new(outstanding: usize, pooled: usize) -> Self {
+        let engine = Engine::builder().build(&SystemRandom::new(), now());
+        let worker = engine.and_then(|engine| engine.worker(0)).expect("built");
+        let mut gateway = Self {
+            worker,
+            clients: Clients::new(1),
+            pool: VecDeque::new(),
+            random: Shuffler(2),
+        };
+        gateway.issue(pooled, outstanding / pooled.max(1));
+        gateway
+    }
+
+    /// Issues `count` tickets to clients, each among `spacing` tickets that nobody uses.
+    fn issue(&mut self, count: usize, spacing: usize) {
+        let reader = self.worker.engine().keys().reader();
+        let mut clients = Vec::with_capacity(count);
+        let (now, mut out) = (now(), [0; 1024]);
+        for _ in 0..count {
+            let keys = reader.snapshot();
+            for _ in 1..spacing {
+                let sealed = keys.seal_opaque(0, b"", 3600, now, &mut out);
+                sealed.expect("there are serials");
+            }
+            drop(keys);
+            clients.push(self.issue_one(now, &mut out));
+        }
+        self.random.shuffle(&mut clients);
+        self.pool.extend(clients);
+    }
+
+    fn issue_one(&mut self, now: UnixMillis, out: &mut [u8]) -> Client {
+        let (address, psk) = self.clients.next();
+        let session = NewSession {
+            suite: SUITE,
+            secret: ResumptionSecret::Psk(&psk),
+            server_name: Some(SERVER_NAME.as_bytes()),
+            alpn: Some(ALPN),
+            authenticated: now,
+            host_data: b"",
+            message_seq: 5,
+        };
+        let len = self.worker.issue(&session, address.ip(), now, out);
+        let body = &out[HANDSHAKE_HEADER_LEN..len.expect("there are serials")];
+        let ticket = NewSessionTicket::parse(body).expect("it is well-formed");
+        Client::new(address, &psk, &ticket)
+    }
+
+    /// First flights of `count` clients, sent now.
+    pub fn flights(&mut self, count: usize) -> Vec<Flight> {
+        if self.pool.len() < count {
+            self.issue(16 * ROUND, 64);
+        }
+        let clients = self.pool.drain(..count);
+        clients
+            .map(|client| client.first_flight(&mut self.random))
+            .collect()
+    }
+
+    /// Admits batch after batch and returns how many flights got 0-RTT.
+    pub fn admit(&mut self, datagrams: &[Datagram<'_>]) -> usize {
+        datagrams
+            .chunks(BATCH)
+            .map(|batch| admit(&mut self.worker, batch))
+            .sum()
+    }
+}
+
+/// Admits one batch as a gateway does: the clock is read once.
+pub fn admit(worker: &mut Worker, batch: &[Datagram<'_>]) -> usize {
+    let admitted = worker.admit(batch, now()).expect("not too many");
+    let accepted = |verdict: &Verdict<'_>| match verdict {
+        Verdict::AcceptEarlyData(resumed) => {
+            black_box(resumed.client_early_traffic_secret());
+            true
+        }
+        _ => false,
+    };
+    admitted
+        .iter()
+        .filter(|(_, verdict)| accepted(verdict))
+        .count()
+}
+
+/// The naive pipeline, and clients with tickets of it.
+pub struct NaiveGateway {
+    pub naive: Naive,
+    clients: Clients,
+    random: Shuffler,
+}
+
+impl NaiveGateway {
+    pub fn new(outstanding: usize) -> Self {
+        Self {
+            naive: Naive::new(filled(outstanding)),
+            clients: Clients::new(3),
+            random: Shuffler(4),
+        }
+    }
+
+    pub fn flights(&mut self, count: usize) -> Vec<Flight> {
+        let flight = |_| {
+            let (address, psk) = self.clients.next();
+            let client = |ticket: &NewSessionTicket<'_>| Client::new(address, &psk, ticket);
+            let client = self.naive.issue(&psk, address.ip(), client);
+            client.first_flight(&mut self.random)
+        };
+        (0..count).map(flight).collect()
+    }
+
+    pub fn admit(&self, flights: &[Flight]) -> usize {
+        let accepted =
+            |flight: &&Flight| black_box(self.naive.admit(&flight.bytes, flight.peer)).is_ok();
+        flights.iter().filter(accepted).count()
+    }
+}
+
+fn rejected(name: &'static str, flights: impl FnOnce(&mut Gateway) -> Vec<Flight>) -> Contestant {
+    let mut gateway = Gateway::new(0, ROUND);
+    let flights = flights(&mut gateway);
+    Contestant::new(name, ROUND, move || {
+        let datagrams: Vec<_> = flights.iter().map(Flight::datagram).collect();
+        let mut accepted = 0;
+        let took: Duration = time(|| accepted = gateway.admit(&datagrams));
+        assert_eq!(accepted, 0);
+        took
+    })
+}
+
+fn changed(gateway: &mut Gateway, change: impl Fn(&mut Flight)) -> Vec<Flight> {
+    let mut flights = gateway.flights(ROUND);
+    flights.iter_mut().for_each(change);
+    flights
+}
+
+enum Spot {
+    Ticket,
+    Binder,
+}
+
+/// Changes a byte near the end of the ticket or of the binder, with which the datagram ends.
+fn flip(flight: &mut Flight, spot: Spot) {
+    let binders = 2 + 1 + 32;
+    let from_end = match spot {
+        Spot::Binder => 1,
+        Spot::Ticket => binders + 4 + 1,
+    };
+    let at = flight.bytes.len() - from_end;
+    flight.bytes[at] ^= 1;
+}

@@ -1,0 +1,15 @@
+//! Striking used tickets while 1 M and 64 M are out, against maps of used tickets.
+
+#[allow(dead_code)]
+mod common;
+
+use common::replay;
+use common::suite::Suite;
+
+fn main() {
+    let mut suite = Suite::from_args();
+    let (few, many) = (suite.size(1 << 20), suite.size(64 << 20));
+    suite.group("strike, 1 M tickets out", replay::strike(few));
+    suite.group("strike, 64 M tickets out", replay::strike(many));
+    suite.finish();
+}
