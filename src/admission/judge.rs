@@ -42,8 +42,13 @@ pub(crate) struct Judge<'j, 'k> {
 }
 
 impl<'k> Judge<'_, 'k> {
-    /// Parses the ClientHello and opens its ticket into `scratch`.
-    pub(crate) fn open<'w>(&self, flow: &mut Flow<'w>, scratch: &'w mut Scratch) -> Birth<'k> {
+    /// Parses the ClientHello, opens its ticket into `scratch`, and begins its transcript.
+    pub(crate) fn open<'w>(
+        &self,
+        flow: &mut Flow<'w>,
+        scratch: &'w mut Scratch,
+        transcript: &'w mut Transcript,
+    ) -> Birth<'k> {
         let hello = match ClientHello::parse(flow.arrival.hello_body) {
             Ok(hello) => flow.arrival.hello.insert(hello),
             Err(malformed) => {
@@ -67,7 +72,7 @@ impl<'k> Judge<'_, 'k> {
             flow.arrival.address_verified = true;
         }
         let retried = flow.arrival.retried.as_ref();
-        match self.opened(hello, flow.arrival.hello_body, retried, scratch) {
+        match self.opened(hello, flow.arrival.hello_body, retried, scratch, transcript) {
             Ok((birth, opened)) => {
                 let (key, place) = &birth;
                 key.prefetch(place);
@@ -87,6 +92,7 @@ impl<'k> Judge<'_, 'k> {
         hello_body: &'w [u8],
         retried: Option<&Retried>,
         scratch: &'w mut Scratch,
+        transcript: &'w mut Transcript,
     ) -> Result<((&'k TicketKey, BirthPlace), Opened<'w>), NoResumption> {
         if !hello.offers_dtls13 {
             return Err(NoResumption::NotDtls13);
@@ -127,7 +133,7 @@ impl<'k> Judge<'_, 'k> {
             0 => hello.alpn().next().is_none(),
             _ => alpn.is_some(),
         };
-        let mut transcript = match retried {
+        *transcript = match retried {
             Some(retried) => retried.before.clone(),
             None => Transcript::new(hash),
         };
@@ -180,7 +186,7 @@ impl<'k> Judge<'_, 'k> {
     pub(crate) fn verify(&self, flows: &mut [Flow<'_>]) {
         let opened = flows.iter_mut().filter_map(|flow| flow.opened.as_mut());
         self.hasher.binders(opened.map(|opened| Job {
-            transcript: &mut opened.resumed.transcript,
+            transcript: opened.resumed.transcript,
             data: opened.truncated,
             key: opened.resumed.session.binder_midstates,
             out: &mut opened.expected_binder,
@@ -204,7 +210,7 @@ impl<'k> Judge<'_, 'k> {
         });
         self.hasher
             .early_traffic_secrets(accepted.map(|Opened { resumed, .. }| Job {
-                transcript: &mut resumed.transcript,
+                transcript: resumed.transcript,
                 data: mem::take(&mut resumed.unhashed),
                 key: resumed.session.early_secret,
                 out: &mut resumed.early_traffic,

@@ -127,7 +127,7 @@ pub struct Resumed<'a> {
     pub selected_identity: u16,
     /// The session's protocol, if the client offers it again. With 0-RTT it is the one to select.
     pub alpn: Option<&'a [u8]>,
-    transcript: Transcript,
+    transcript: &'a mut Transcript,
     /// What the transcript lacks of the ClientHello.
     unhashed: &'a [u8],
     early_traffic: Option<Secret>,

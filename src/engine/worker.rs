@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::keys::KeyReader;
 use crate::metrics::Counters;
 use crate::schedule::wide::WideHasher;
+use crate::schedule::{HashAlgorithm, Transcript};
 use crate::sync::Arc;
 use crate::ticket::{NewSession, Scratch, issue};
 use crate::time::UnixMillis;
@@ -53,6 +54,7 @@ pub struct Worker {
     reassembly: Reassembly,
     retransmissions: Retransmissions,
     scratch: Box<[Scratch]>,
+    transcripts: Box<[Transcript]>,
     /// How many datagrams the last batch had, which may have left what they opened.
     last_batch: usize,
     /// The allocation for the flows of a batch, empty between batches.
@@ -73,6 +75,7 @@ impl Worker {
                 shared.flow_key.clone(),
             ),
             scratch: (0..BATCH_MAX).map(|_| Scratch::new()).collect(),
+            transcripts: vec![Transcript::new(HashAlgorithm::Sha256); BATCH_MAX].into(),
             last_batch: 0,
             spare: Vec::with_capacity(BATCH_MAX),
             hasher: WideHasher::detect(),
@@ -132,13 +135,13 @@ impl Worker {
             .iter_mut()
             .zip(&slots)
             .zip(&mut births)
-            .zip(&mut self.scratch);
-        for (((flow, slot), birth), scratch) in places {
+            .zip(self.scratch.iter_mut().zip(&mut self.transcripts));
+        for (((flow, slot), birth), (scratch, transcript)) in places {
             if let Some(slot) = slot {
                 flow.arrival.hello_body = reassembly.body(*slot);
             }
             if flow.is_pending() {
-                *birth = judge.open(flow, scratch);
+                *birth = judge.open(flow, scratch, transcript);
             }
         }
         judge.verify(&mut flows);
