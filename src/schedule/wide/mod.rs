@@ -108,14 +108,14 @@ impl WideHasher {
         let mut jobs = first.into_iter().flatten().chain(jobs).peekable();
         while jobs.peek().is_some() {
             let mut batch = [const { None }; BATCH];
-            let mut order = [(0, 0); BATCH];
+            let mut order = [(0, 0_u8); BATCH];
             let mut len = 0;
             while len < BATCH
                 && let Some(job) = jobs.next()
             {
                 match job.blocks() {
                     Some(blocks) if job.key.len() == key_len => {
-                        order[len] = (blocks, len);
+                        order[len] = (blocks, len as u8);
                         batch[len] = Some(job);
                         len += 1;
                     }
@@ -125,7 +125,7 @@ impl WideHasher {
             // Lanes wait for the longest of their group, so that like goes with like.
             order[..len].sort_unstable();
             for group in order[..len].chunks(LANES) {
-                let mut jobs = array::from_fn(|lane| batch[group.get(lane)?.1].take());
+                let mut jobs = array::from_fn(|lane| batch[usize::from(group.get(lane)?.1)].take());
                 match group.iter().nth_back(avx512.enough() - 1) {
                     Some((rows, _)) => {
                         // The few that are longer than others go ahead.
@@ -144,20 +144,20 @@ impl WideHasher {
 impl<T> Job<'_, T> {
     /// Blocks of SHA-256 to the end of the message; `None` for another hash.
     #[inline]
-    fn blocks(&self) -> Option<usize> {
+    fn blocks(&self) -> Option<u32> {
         match &self.transcript.0.0 {
-            Running::Sha256(stream) => Some(stream.blocks_to_end(self.data.len())),
+            Running::Sha256(stream) => Some(stream.blocks_to_end(self.data.len()) as u32),
             Running::Sha384(_) => None,
         }
     }
 
     /// Hashes so many blocks already.
     #[inline]
-    fn advance(&mut self, blocks: usize) {
+    fn advance(&mut self, blocks: u32) {
         if blocks > 0
             && let Running::Sha256(stream) = &mut self.transcript.0.0
         {
-            let len = (64 * blocks - stream.buffered()).min(self.data.len());
+            let len = (64 * blocks as usize - stream.buffered()).min(self.data.len());
             let (now, later) = self.data.split_at(len);
             stream.update(now);
             self.data = later;

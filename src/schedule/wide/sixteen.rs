@@ -137,7 +137,7 @@ fn hmac(mut inner: States, mut outer: States, last: &Words, macs: &mut [[u32; 8]
 }
 
 /// The chaining value behind the first block of an HMAC: the key, combined with `pad`.
-#[inline]
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn key_block(key: &States, pad: i32) -> States {
     let pad = _mm512_set1_epi32(pad);
