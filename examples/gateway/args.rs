@@ -3,21 +3,35 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread;
+
+use crate::serve;
 
 pub(crate) const USAGE: &str = "\
 usage: gateway [--seconds N] [--workers N] [--json]
            the gateway and its traffic, on loopback sockets of one process
-       gateway serve [--listen ADDR] [--workers N] [--seconds N] [--demo]
-           the gateway alone; with --demo it gives tickets to whoever asks
+       gateway serve [--listen ADDR] [--workers N] [--cert FILE --key FILE] [--tickets N]
+               [--rotate SECONDS] [--max-early-data BYTES] [--metrics ADDR] [--config FILE]
+           the gateway alone, for DTLS 1.3 clients: it echoes what they send
+       gateway serve --demo [--listen ADDR] [--workers N] [--seconds N]
+           the gateway of the first form alone: it gives tickets to whoever asks
        gateway load --target ADDR [--seconds N] [--threads N] [--json]
            the traffic alone, against a gateway that serves with --demo
 
-  --seconds N    how long to run; 10, but `serve` runs until it is killed
+  --seconds N    how long to run; 10, but `serve --demo` runs until it is killed
   --workers N    gateway threads, each with its own core and socket; one per core
   --threads N    threads that send traffic; one per core
   --listen ADDR  where to listen; 127.0.0.1:5684
+  --cert, --key  PEM files: a certificate chain, and its PKCS#8 key, ECDSA P-256 or Ed25519;
+                 without them a self-signed certificate
+  --tickets N    tickets for a client after its handshake; 1
+  --rotate N     seconds until another ticket key seals; 3600
+  --max-early-data N
+                 bytes of early data that a ticket allows; 16384, 0 for no 0-RTT
+  --metrics ADDR where to serve /metrics for Prometheus over HTTP; nowhere
+  --config FILE  a TOML file with the names above, without dashes in front; flags count first
   --target ADDR  where the gateway listens
   --json         print a JSON object as the last line
   --help         print this";
@@ -25,7 +39,8 @@ usage: gateway [--seconds N] [--workers N] [--json]
 pub(crate) enum Command {
     Help,
     Run(Run),
-    Serve(Serve),
+    Serve(serve::Config),
+    ServeDemo(ServeDemo),
     Load(Load),
 }
 
@@ -35,11 +50,10 @@ pub(crate) struct Run {
     pub(crate) json: bool,
 }
 
-pub(crate) struct Serve {
+pub(crate) struct ServeDemo {
     pub(crate) listen: SocketAddr,
     pub(crate) workers: usize,
     pub(crate) seconds: Option<u64>,
-    pub(crate) demo: bool,
 }
 
 pub(crate) struct Load {
@@ -64,25 +78,24 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
     if subcommand.is_some() {
         flags.0.remove(0);
     }
-    let seconds = flags.number("--seconds", SECONDS_RANGE)?;
     let command = match subcommand.as_deref() {
         None => Command::Run(Run {
-            seconds: seconds.unwrap_or(SECONDS),
+            seconds: flags.seconds()?.unwrap_or(SECONDS),
             workers: flags.per_core("--workers")?,
             json: flags.take("--json"),
         }),
-        Some("serve") => Command::Serve(Serve {
+        Some("serve") if flags.take("--demo") => Command::ServeDemo(ServeDemo {
             listen: match flags.value("--listen")? {
                 Some(listen) => listen,
                 None => SocketAddr::from(([127, 0, 0, 1], 5684)),
             },
             workers: flags.per_core("--workers")?,
-            seconds,
-            demo: flags.take("--demo"),
+            seconds: flags.seconds()?,
         }),
+        Some("serve") => Command::Serve(flags.serve()?),
         Some("load") => Command::Load(Load {
             target: flags.value("--target")?.ok_or("load needs --target ADDR")?,
-            seconds: seconds.unwrap_or(SECONDS),
+            seconds: flags.seconds()?.unwrap_or(SECONDS),
             threads: flags.per_core("--threads")?,
             json: flags.take("--json"),
         }),
@@ -93,7 +106,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
     }
     match &command {
         // Whoever asks gets tickets and names their secret: nothing to do in a network.
-        Command::Serve(serve) if serve.demo && !serve.listen.ip().is_loopback() => {
+        Command::ServeDemo(serve) if !serve.listen.ip().is_loopback() => {
             Err("--demo is for loopback addresses only".into())
         }
         Command::Load(load) if !load.target.ip().is_loopback() => {
@@ -137,9 +150,35 @@ impl Flags {
         }
     }
 
-    fn per_core(&mut self, name: &str) -> Result<usize, String> {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let given = self.number(name, WORKERS_RANGE)?;
-        Ok(given.unwrap_or(cores.min(*WORKERS_RANGE.end())))
+    fn seconds(&mut self) -> Result<Option<u64>, String> {
+        self.number("--seconds", SECONDS_RANGE)
     }
+
+    fn serve(&mut self) -> Result<serve::Config, String> {
+        let given = serve::Options {
+            listen: self.value("--listen")?,
+            workers: self.value("--workers")?,
+            cert: self.value("--cert")?,
+            key: self.value("--key")?,
+            tickets: self.value("--tickets")?,
+            rotate: self.value("--rotate")?,
+            max_early_data: self.value("--max-early-data")?,
+            metrics: self.value("--metrics")?,
+        };
+        let file = match self.value::<PathBuf>("--config")? {
+            Some(path) => serve::Options::read(&path)?,
+            None => serve::Options::default(),
+        };
+        given.or(file).check(cores())
+    }
+
+    fn per_core(&mut self, name: &str) -> Result<usize, String> {
+        let given = self.number(name, WORKERS_RANGE)?;
+        Ok(given.unwrap_or(cores()))
+    }
+}
+
+fn cores() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    cores.min(*WORKERS_RANGE.end())
 }

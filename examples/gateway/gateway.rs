@@ -148,7 +148,7 @@ fn engine(workers: usize, demo: bool) -> Result<Engine, Error> {
 
 /// One socket per worker on one address. All are bound before the first is read: the kernel
 /// distributes anew when one is added.
-fn bind(listen: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
+pub(crate) fn bind(listen: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
     // A port that another gateway of this user listens on could be shared, unnoticed.
     let mut address = UdpSocket::bind(listen)?.local_addr()?;
     address.set_port(listen.port());

@@ -4,6 +4,9 @@
 //! the engine takes; `load` is its clients and those who attack it, and keeps the books by which
 //! the run is judged.
 //!
+//! With `serve` it is a whole gateway for DTLS 1.3 clients: `server` is a server around the
+//! engine, without sockets or clock, and `serve` gives it both.
+//!
 //! Exit code 0: every flight got the verdict that it should. 1: one did not, or the run failed.
 //! 2: the arguments make no sense.
 
@@ -12,11 +15,13 @@ use std::process::ExitCode;
 
 mod args;
 mod demo;
+mod demo_serve;
 mod gateway;
 mod load;
 mod report;
 mod run;
 mod serve;
+mod server;
 mod worker;
 
 use args::Command;
@@ -39,7 +44,8 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::Run(options) => run::both(options),
-        Command::Serve(options) => serve::serve(options),
+        Command::Serve(config) => serve::serve(config),
+        Command::ServeDemo(options) => demo_serve::serve(options),
         Command::Load(options) => run::load(options),
     };
     match passed {

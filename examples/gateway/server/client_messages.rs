@@ -104,6 +104,7 @@ impl Connection {
                 let is_resumption = resumption.session.authenticated.is_some();
                 self.state = State::Established(Some(Box::new(resumption)));
                 self.receiver.complete(opener, host.now);
+                self.finished = Some(record);
                 self.flights.clear();
                 self.sender.set_sealer(Level::Handshake, None);
                 self.deadline = host.now.saturating_add(self.settings.idle_timeout);

@@ -52,6 +52,8 @@ pub struct Connection {
     pub(super) connection_id: Option<ConnectionId>,
     /// The random of the ClientHello: by that it is known again.
     hello: [u8; 32],
+    /// The record of the client's Finished, until the client shows that it is done, too.
+    pub(super) finished: Option<RecordNumber>,
     /// The newest record received.
     pub(super) latest: RecordNumber,
     pub(super) held: Held,
@@ -96,6 +98,7 @@ impl Connection {
             deadline: now.saturating_add(settings.handshake_timeout),
             connection_id: accepted.connection_id,
             hello: *hello.random,
+            finished: None,
             latest: RecordNumber::default(),
             held: Held::default(),
         };
@@ -137,8 +140,16 @@ impl Connection {
             return;
         }
         self.receiver.on_timeout(host.now);
-        let (sender, out) = (&mut self.sender, &mut *host.out);
         let now = host.now;
+        let is_due = |flight: &Flight| flight.due().is_some_and(|due| now >= due);
+        if let Some(finished) = self.finished
+            && self.flights.iter().any(is_due)
+        {
+            // Who has not got its tickets may not have got the ACK before them, either.
+            self.to_acknowledge.add(finished);
+            self.acknowledge(host.out);
+        }
+        let (sender, out) = (&mut self.sender, &mut *host.out);
         self.flights.retain_mut(|flight| {
             let goes_on = flight.on_timeout(sender, now, out);
             // The handshake has a time limit of its own, and the client may still ask.

@@ -3,14 +3,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dtls_session::schedule::CipherSuite;
 use dtls_session::wire::{
     AlertDescription, ContentType, HandshakeType, PLAINTEXT_HEADER_LEN, dtls_header,
 };
 use dtls_session::{
-    Admitted, Arrival, BATCH_MAX, Datagram, Engine, Error, Resumed, SecureRandom, UnixMillis,
-    Verdict, Worker,
+    Admitted, Arrival, BATCH_MAX, Datagram, Error, Resumed, SecureRandom, UnixMillis, Verdict,
+    Worker,
 };
 use ring::rand::SystemRandom;
 
@@ -23,7 +24,7 @@ use super::negotiation::{Answer, Choice, negotiate};
 use super::outbox::Outbox;
 use super::sender::write_plaintext;
 use super::settings::Settings;
-use super::table::Table;
+use super::table::{Table, connection_id};
 
 /// The longest body of a HelloRetryRequest, in bytes.
 const HELLO_RETRY_REQUEST_MAX: usize = 192;
@@ -33,6 +34,14 @@ pub struct Server {
     worker: Worker,
     table: Table,
     reception: Reception,
+    stopwatch: fn() -> Instant,
+}
+
+/// How many ClientHellos were judged in a batch, and how long the engine took for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Judged {
+    pub flights: u32,
+    pub time: Duration,
 }
 
 /// A datagram that was received, in the buffer in which its records will be opened.
@@ -45,20 +54,31 @@ pub struct Packet<'b> {
 struct Reception {
     settings: Arc<Settings>,
     random: SystemRandom,
-    refused_full: u64,
+    /// Of the worker, which its connection IDs begin with.
+    lane: u8,
+    is_closing: bool,
+    refused: u64,
 }
 
 impl Server {
-    /// A server with the engine's `worker`.
-    pub fn new(settings: Arc<Settings>, worker: Worker) -> Self {
+    /// A server with the engine's `worker` of this `lane`. The `stopwatch` is for its figures only.
+    pub fn new(
+        settings: Arc<Settings>,
+        worker: Worker,
+        lane: u8,
+        stopwatch: fn() -> Instant,
+    ) -> Self {
         Self {
             worker,
             table: Table::new(settings.associations_max),
             reception: Reception {
                 settings,
                 random: SystemRandom::new(),
-                refused_full: 0,
+                lane,
+                is_closing: false,
+                refused: 0,
             },
+            stopwatch,
         }
     }
 
@@ -69,7 +89,7 @@ impl Server {
         now: UnixMillis,
         out: &mut Outbox,
         app: &mut App<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<Judged, Error> {
         let peer = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut hellos = [Datagram { bytes: &[], peer }; BATCH_MAX];
         let mut len = 0;
@@ -86,12 +106,19 @@ impl Server {
         }
         // How much of each is behind its ClientHello: early data, most likely.
         let mut rests = [0; BATCH_MAX];
+        let begun = (self.stopwatch)();
         let admitted = self.worker.admit(&hellos[..len], now)?;
-        for (judged, rest) in admitted.iter().zip(&mut rests) {
+        let mut judged = Judged {
+            flights: 0,
+            time: (self.stopwatch)().saturating_duration_since(begun),
+        };
+        for (flight, rest) in admitted.iter().zip(&mut rests) {
             out.end_datagram();
-            *rest = judged.0.rest.len();
+            let (arrival, _) = flight;
+            *rest = arrival.rest.len();
+            judged.flights += u32::from(arrival.hello.is_some());
             self.reception
-                .answer(&admitted, judged, &mut self.table, now, out);
+                .answer(&admitted, flight, &mut self.table, now, out);
         }
         drop(admitted);
 
@@ -113,7 +140,7 @@ impl Server {
                 self.table.receive(records, packet.peer, &mut host);
             }
         }
-        Ok(())
+        Ok(judged)
     }
 
     /// When [`on_timeout`](Self::on_timeout) is to be called.
@@ -143,19 +170,31 @@ impl Server {
         });
     }
 
-    /// The engine that judges for this server.
-    pub fn engine(&self) -> &Engine {
-        self.worker.engine()
-    }
-
     /// How many associations there are.
     pub fn associations(&self) -> usize {
         self.table.len()
     }
 
-    /// How many ClientHellos were not answered since there was no room for their association.
-    pub fn refused_full(&self) -> u64 {
-        self.reception.refused_full
+    /// How many of them are handshakes that are not over. Looks at all of them.
+    pub fn handshakes(&self) -> usize {
+        self.table.handshakes()
+    }
+
+    /// From now on no association begins.
+    pub fn refuse_newcomers(&mut self) {
+        self.reception.is_closing = true;
+    }
+
+    /// How many ClientHellos were not answered since there was no room for their association, or
+    /// no time.
+    pub fn refused(&self) -> u64 {
+        self.reception.refused
+    }
+
+    /// The lane of the server whose connection ID is in the datagram's first record, if one is.
+    /// That server knows its client, wherever it is now.
+    pub fn lane_of(&self, datagram: &[u8]) -> Option<usize> {
+        connection_id(datagram).map(|[lane, ..]| lane.into())
     }
 }
 
@@ -199,8 +238,8 @@ impl Reception {
                 retry(admitted, arrival, choice.suite, None, out)
             }
             Ok(Answer::ServerHello(_)) if is_again => Ok(()),
-            Ok(Answer::ServerHello(_)) if table.is_full() => {
-                self.refused_full += 1;
+            Ok(Answer::ServerHello(_)) if self.is_closing || table.is_full() => {
+                self.refused += 1;
                 Ok(())
             }
             Ok(Answer::ServerHello(choice)) => self
@@ -227,6 +266,7 @@ impl Reception {
         if offers_id {
             let drawn = SecureRandom::fill(&self.random, &mut id);
             drawn.map_err(|_| Failure(AlertDescription::INTERNAL_ERROR))?;
+            id[0] = self.lane;
         }
         let accepted = Accepted {
             arrival,

@@ -80,7 +80,7 @@ impl Held {
         fits
     }
 
-    /// The handshake is complete.
+    /// The handshake is complete, and the ACK that tells the client so is on its way before them.
     pub(super) fn release(&mut self, sender: &mut Sender, out: &mut Outbox) {
         for data in std::mem::take(&mut self.0) {
             send(sender, &data, out);

@@ -39,7 +39,7 @@ mod sender;
 mod settings;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use certificate::Identity;
 pub use door::{Packet, Server};

@@ -145,6 +145,7 @@ impl Connection {
                 Ok(())
             }
             ContentType::APPLICATION_DATA if number.epoch >= APPLICATION_EPOCH => {
+                self.finished = None;
                 self.tell(Event::Data(opened.plaintext), host);
                 Ok(())
             }
@@ -195,7 +196,7 @@ impl Connection {
 
     /// Acknowledges the handshake records of a datagram, in the highest epoch that the client can
     /// read (RFC 9147, 7).
-    fn acknowledge(&mut self, out: &mut Outbox) {
+    pub(super) fn acknowledge(&mut self, out: &mut Outbox) {
         let level = match self.state {
             State::Handshaking(_) => Level::Handshake,
             State::Established(_) => Level::Application,

@@ -20,7 +20,7 @@ pub struct Settings {
     /// What a client has to do before it is answered at length.
     pub address_policy: AddressPolicy,
     /// Whether answers to early data go out before the handshake is complete. That saves their
-    /// wait for the client's Finished, and wolfSSL clients take it for an error of `connect`.
+    /// wait for the client's Finished; wolfSSL clients have `connect` say that data is there.
     pub answer_early_data_at_once: bool,
     /// Tickets that a client gets after a handshake.
     pub tickets: u8,

@@ -61,6 +61,12 @@ impl Table {
         self.len() >= self.len_max
     }
 
+    /// How many of them are handshakes that are not over.
+    pub fn handshakes(&self) -> usize {
+        let peers = self.by_peer.values();
+        peers.filter(|peer| peer.handshaking.is_some()).count()
+    }
+
     /// The association with `peer` that the ClientHello with this random has begun.
     pub fn begun_by(&mut self, peer: SocketAddr, random: &[u8; 32]) -> Option<&mut Connection> {
         let Peer {
@@ -252,7 +258,7 @@ impl Table {
 }
 
 /// The connection ID of the record with which a datagram begins.
-fn connection_id(datagram: &[u8]) -> Option<ConnectionId> {
+pub fn connection_id(datagram: &[u8]) -> Option<ConnectionId> {
     let (first, rest) = datagram.split_first()?;
     // Fixed bits and C bit (RFC 9147, 4).
     let has_id = first & 0b1111_0000 == 0b0011_0000;

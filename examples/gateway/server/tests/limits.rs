@@ -23,7 +23,7 @@ fn a_full_table_refuses_newcomers_and_serves_those_it_has() {
     }
     assert!(!three.is_complete);
     assert_eq!(
-        (world.server.associations(), world.server.refused_full()),
+        (world.server.associations(), world.server.refused()),
         (2, 1)
     );
     let close = one.seal(1, dtls_session::wire::ContentType::ALERT, &[1, 0]);
@@ -68,6 +68,29 @@ fn a_server_that_ends_says_good_bye_to_all() {
         assert_eq!(client.alerts, [0]);
     }
     assert_eq!(world.server.associations(), 0);
+}
+
+#[test]
+fn a_server_that_drains_lets_handshakes_end_and_no_other_begin() {
+    let mut world = World::new();
+    let mut client = Client::new(1, Profile::default());
+    for _ in 0..2 {
+        let hello = client.hello(&[]);
+        world.exchange(&mut client, &hello);
+    }
+    world.server.refuse_newcomers();
+    assert_eq!(world.server.handshakes(), 1);
+    let mut late = Client::new(2, Profile::default());
+    for _ in 0..2 {
+        let hello = late.hello(&[]);
+        world.exchange(&mut late, &hello);
+    }
+    assert!(!late.is_complete);
+    world.finish(&mut client);
+    assert_eq!(
+        (world.server.handshakes(), world.server.associations()),
+        (0, 1)
+    );
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 
 mod acks;
 mod addresses;
-mod client;
+pub(crate) mod client;
 mod early_data;
 mod handshakes;
 mod limits;
@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dtls_session::{Engine, UnixMillis};
 use ring::rand::SystemRandom;
@@ -35,6 +35,7 @@ pub enum Seen {
 
 /// A server and its surroundings. It echoes everything, early data too.
 pub struct World {
+    pub engine: Engine,
     pub server: Server,
     pub now: UnixMillis,
     pub seen: Vec<Seen>,
@@ -59,7 +60,13 @@ impl World {
     pub fn of(settings: Settings, engine: &Engine) -> Self {
         let out = Outbox::new(settings.mtu);
         Self {
-            server: Server::new(Arc::new(settings), engine.worker(0).unwrap()),
+            engine: engine.clone(),
+            server: Server::new(
+                Arc::new(settings),
+                engine.worker(0).unwrap(),
+                3,
+                Instant::now,
+            ),
             now: START,
             seen: Vec::new(),
             out,

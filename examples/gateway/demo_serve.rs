@@ -1,15 +1,15 @@
-//! `gateway serve`: the gateway alone.
+//! `gateway serve --demo`: the gateway of the main job alone.
 
 use std::thread;
 use std::time::Duration;
 
 use crate::Failure;
-use crate::args::Serve;
+use crate::args::ServeDemo;
 use crate::gateway::Gateway;
 use crate::report::Live;
 
-pub(crate) fn serve(options: &Serve) -> Result<bool, Failure> {
-    let gateway = Gateway::start(options.listen, options.workers, options.demo)?;
+pub(crate) fn serve(options: &ServeDemo) -> Result<bool, Failure> {
+    let gateway = Gateway::start(options.listen, options.workers, true)?;
     println!(
         "listening on {}, {} workers",
         gateway.address, options.workers

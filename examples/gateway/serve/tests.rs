@@ -1,0 +1,254 @@
+//! Stories of the whole gateway: real sockets on loopback, real time.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::*;
+use crate::server::tests::client::{Client, Profile};
+
+/// A gateway that a story ends by what it sends as a signal.
+struct Running {
+    address: SocketAddr,
+    metrics: SocketAddr,
+    signals: std::sync::mpsc::Sender<i32>,
+    thread: JoinHandle<Result<(), Failure>>,
+    clock: Clock,
+}
+
+fn start(options: Options) -> Running {
+    let loopback = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let options = Options {
+        listen: loopback,
+        metrics: loopback,
+        ..options
+    };
+    let gateway = Gateway::start(&options.check(2).unwrap()).unwrap();
+    let (signals, receive) = channel();
+    Running {
+        address: gateway.scraped.address,
+        metrics: gateway.metrics.unwrap(),
+        clock: gateway.clock,
+        signals,
+        thread: thread::spawn(move || gateway.run(&receive)),
+    }
+}
+
+impl Running {
+    fn request(&self, request: &str) -> String {
+        let mut visitor = TcpStream::connect(self.metrics).unwrap();
+        visitor.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        visitor.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// The figure with this name and these labels.
+    fn figure(&self, name: &str) -> f64 {
+        let page = self.request("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        let (head, body) = page.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK") && head.contains("version=0.0.4"));
+        let lines = body.lines().filter_map(|line| line.rsplit_once(' '));
+        let mut values = lines.filter(|(key, _)| *key == name);
+        let (_, value) = values.next().unwrap_or_else(|| panic!("no {name}"));
+        value.parse().unwrap()
+    }
+
+    /// A figure that will be so, if a worker takes a moment to count.
+    fn comes_to(&self, name: &str, value: f64) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while self.figure(name) != value {
+            assert!(Instant::now() < end, "{name}: {}", self.figure(name));
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn end(self, signal: i32) {
+        self.signals.send(signal).unwrap();
+        self.thread.join().unwrap().unwrap();
+    }
+}
+
+/// A client with a socket.
+struct Socket {
+    client: Client,
+    socket: UdpSocket,
+    clock: Clock,
+}
+
+impl Socket {
+    fn new(gateway: &Running, client: Client) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(gateway.address).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        Self {
+            client,
+            socket,
+            clock: gateway.clock,
+        }
+    }
+
+    fn send(&self, datagrams: &[Vec<u8>]) {
+        for datagram in datagrams {
+            self.socket.send(datagram).unwrap();
+        }
+    }
+
+    /// Receives until `done`.
+    fn receive(&mut self, done: impl Fn(&Client) -> bool) {
+        let mut buffer = [0; 2048];
+        while !done(&self.client) {
+            let len = self.socket.recv(&mut buffer).unwrap();
+            self.client.receive(&buffer[..len], self.clock.now());
+        }
+    }
+
+    fn connect(&mut self, early_data: &[&[u8]]) {
+        let hello = self.client.hello(early_data);
+        self.send(&hello);
+        self.receive(|client| client.is_complete || client.retry_request.is_some());
+        if !self.client.is_complete {
+            let hello = self.client.hello(&[]);
+            self.send(&hello);
+            self.receive(|client| client.is_complete);
+        }
+        let finished = self.client.finished(1);
+        self.send(&[finished]);
+        self.receive(|client| !client.later.is_empty());
+        let ack = self.client.ack();
+        self.send(&[ack]);
+    }
+}
+
+#[test]
+fn clients_are_served_over_sockets_and_the_figures_say_so() {
+    let gateway = start(Options {
+        rotate: Some(1),
+        tickets: Some(2),
+        max_early_data: Some(1000),
+        ..Options::default()
+    });
+    let mut first = Socket::new(&gateway, Client::new(0, Profile::default()));
+    first.connect(&[]);
+    let data = first.client.data(b"hello");
+    first.send(&[data]);
+    first.receive(|client| client.data == [b"hello"]);
+    assert_eq!(first.client.later.len(), 2);
+    let session = first.client.session(1, gateway.clock.now());
+    assert_eq!(session.info().max_early_data, 1000);
+
+    let now = gateway.clock.now();
+    let second = Client::new(0, Profile::default()).resuming(&first.client, now);
+    let mut second = Socket::new(&gateway, second);
+    second.connect(&[b"early"]);
+    second.receive(|client| client.data == [b"early"]);
+
+    for (name, value) in [
+        ("gateway_handshakes_total{kind=\"full\"}", 1.0),
+        ("gateway_handshakes_total{kind=\"resumed\"}", 1.0),
+        ("gateway_early_data_bytes_total", 5.0),
+        ("gateway_early_data_records_total", 1.0),
+        ("gateway_data_bytes_total", 5.0),
+        ("gateway_tickets_issued_total", 4.0),
+        ("gateway_associations", 2.0),
+        (
+            "gateway_verdicts_total{verdict=\"accept_early_data\",reason=\"\"}",
+            1.0,
+        ),
+        (
+            "gateway_verdicts_total{verdict=\"full_handshake\",reason=\"no_pre_shared_key\"}",
+            2.0,
+        ),
+        ("gateway_flight_nanoseconds_count", 3.0),
+        ("gateway_flight_nanoseconds_bucket{le=\"+Inf\"}", 3.0),
+    ] {
+        gateway.comes_to(name, value);
+    }
+    assert!(gateway.figure("gateway_flight_nanoseconds_sum") > 0.0);
+    assert!(gateway.figure("gateway_ticket_key_seals_left") > 4e9);
+    // Keys rotate each second: that of the tickets is still there, and another seals.
+    gateway.comes_to("gateway_ticket_keys{role=\"decrypt_only\"}", 1.0);
+    assert_eq!(gateway.figure("gateway_tickets_outstanding"), 4.0);
+    assert!(gateway.figure("gateway_ticket_key_age_seconds") < 10.0);
+
+    assert!(
+        gateway
+            .request("GET / HTTP/1.1\r\n\r\n")
+            .starts_with("HTTP/1.1 404")
+    );
+    assert!(
+        gateway
+            .request("nonsense\r\n\r\n")
+            .starts_with("HTTP/1.1 400")
+    );
+
+    // And when the gateway ends, it says good-bye.
+    gateway.end(SIGTERM);
+    second.receive(|client| client.alerts == [0]);
+}
+
+#[test]
+fn sighup_rotates_the_keys_and_tickets_of_before_are_good() {
+    let gateway = start(Options::default());
+    let mut first = Socket::new(&gateway, Client::new(0, Profile::default()));
+    first.connect(&[]);
+    gateway.signals.send(SIGHUP).unwrap();
+    gateway.comes_to("gateway_ticket_keys{role=\"decrypt_only\"}", 1.0);
+    let now = gateway.clock.now();
+    let second = Client::new(0, Profile::default()).resuming(&first.client, now);
+    let mut second = Socket::new(&gateway, second);
+    second.connect(&[b"early"]);
+    second.receive(|client| client.data == [b"early"]);
+    gateway.end(SIGINT);
+}
+
+#[test]
+fn sigterm_waits_for_a_handshake_under_way_and_a_second_one_does_not() {
+    for patient in [true, false] {
+        let gateway = start(Options::default());
+        let mut client = Socket::new(&gateway, Client::new(0, Profile::default()));
+        for _ in 0..2 {
+            let before = client.client.records.len();
+            let hello = client.client.hello(&[]);
+            client.send(&hello);
+            client.receive(|client| client.records.len() > before);
+        }
+        gateway.signals.send(SIGTERM).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        if patient {
+            let finished = client.client.finished(1);
+            client.send(&[finished]);
+            client.receive(|client| !client.acknowledged.is_empty());
+            gateway.thread.join().unwrap().unwrap();
+        } else {
+            gateway.end(SIGTERM);
+        }
+        client.receive(|client| client.alerts == [0]);
+    }
+}
+
+#[test]
+fn a_client_that_moves_to_another_workers_socket_is_served_by_its_own() {
+    let gateway = start(Options::default());
+    let profile = Profile {
+        connection_id: Some(b"c"),
+        ..Profile::default()
+    };
+    let mut client = Socket::new(&gateway, Client::new(0, profile));
+    client.connect(&[]);
+    // Some of these addresses are the other worker's.
+    for n in 0..16_u8 {
+        client.socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.socket.connect(gateway.address).unwrap();
+        client
+            .socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let data = client.client.data(&[n]);
+        client.send(&[data]);
+        client.receive(|client| client.data.last() == Some(&vec![n]));
+    }
+    gateway.end(SIGTERM);
+}

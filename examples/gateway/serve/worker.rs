@@ -1,0 +1,255 @@
+//! One core of the gateway: its socket, its server, and the application, which echoes.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
+
+use dtls_session::Engine;
+use mio::{Events, Interest, Poll, Token, Waker};
+use tracing::{debug, trace};
+
+use super::clock::Clock;
+use super::inbox::{Inbox, flush};
+use super::stats::Stats;
+use crate::Failure;
+use crate::server::{Event, Outbox, Packet, Reply, Server, Settings};
+
+/// What a worker needs to begin.
+pub(super) struct Context {
+    pub(super) lane: usize,
+    pub(super) clock: Clock,
+    pub(super) engine: Engine,
+    pub(super) settings: Arc<Settings>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) control: Control,
+    /// The ways to all workers, by lane.
+    pub(super) others: Vec<Handover>,
+}
+
+const SOCKET: Token = Token(0);
+const WAKE: Token = Token(1);
+
+const SERVING: u8 = 0;
+const DRAINING: u8 = 1;
+const STOPPED: u8 = 2;
+
+/// Tells a worker to end.
+#[derive(Clone)]
+pub(super) struct Control {
+    state: Arc<AtomicU8>,
+    waker: Arc<Waker>,
+}
+
+impl Control {
+    /// And the poll that it wakes.
+    pub(super) fn new() -> io::Result<(Poll, Self)> {
+        let poll = Poll::new()?;
+        let control = Self {
+            state: Arc::default(),
+            waker: Arc::new(Waker::new(poll.registry(), WAKE)?),
+        };
+        Ok((poll, control))
+    }
+
+    /// No new associations; end when the handshakes under way are over.
+    pub(super) fn drain(&self) {
+        self.tell(DRAINING);
+    }
+
+    /// End now.
+    pub(super) fn stop(&self) {
+        self.tell(STOPPED);
+    }
+
+    fn tell(&self, state: u8) {
+        self.state.fetch_max(state, Relaxed);
+        // A worker that has ended needs no waking.
+        let _ = self.waker.wake();
+    }
+}
+
+/// A datagram and whom it is from.
+type Moved = (Vec<u8>, SocketAddr);
+
+/// The way to a worker for datagrams of its clients that came to another's socket: the kernel
+/// distributes by address, and a client with a connection ID may have moved.
+#[derive(Clone)]
+pub(super) struct Handover {
+    inlet: SyncSender<Moved>,
+    waker: Arc<Waker>,
+}
+
+impl Handover {
+    pub(super) fn new(inlet: SyncSender<Moved>, control: &Control) -> Self {
+        Self {
+            inlet,
+            waker: Arc::clone(&control.waker),
+        }
+    }
+
+    fn send(&self, packet: &Packet<'_>) {
+        // If it is full, the datagram is lost.
+        if self
+            .inlet
+            .try_send((packet.bytes.to_vec(), packet.peer))
+            .is_ok()
+        {
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+/// Serves until it is told to end.
+pub(super) fn run(
+    context: Context,
+    socket: UdpSocket,
+    mut poll: Poll,
+    moved: &Receiver<Moved>,
+) -> Result<(), Failure> {
+    socket.set_nonblocking(true)?;
+    let mut socket = mio::net::UdpSocket::from_std(socket);
+    poll.registry()
+        .register(&mut socket, SOCKET, Interest::READABLE)?;
+    let mut core = Core::new(context)?;
+    let mut inbox = Inbox::new();
+    let mut events = Events::with_capacity(2);
+    loop {
+        let wait = core.next_timeout();
+        match poll.poll(&mut events, wait) {
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            polled => polled?,
+        }
+        // Readiness is told once: read until nothing waits.
+        while inbox.fill(&socket)? {
+            core.receive(inbox.packets())?;
+            core.settle(&socket);
+        }
+        while let Ok((mut bytes, peer)) = moved.try_recv() {
+            let packet = Packet {
+                bytes: &mut bytes,
+                peer,
+            };
+            core.receive(std::iter::once(packet))?;
+        }
+        core.settle(&socket);
+        if core.is_over() {
+            core.close();
+            core.settle(&socket);
+            return Ok(());
+        }
+    }
+}
+
+/// A worker without its socket.
+struct Core {
+    context: Context,
+    server: Server,
+    out: Outbox,
+}
+
+impl Core {
+    fn new(context: Context) -> Result<Self, Failure> {
+        let worker = context.engine.worker(context.lane)?;
+        let settings = Arc::clone(&context.settings);
+        let out = Outbox::new(settings.mtu);
+        Ok(Self {
+            server: Server::new(settings, worker, u8::try_from(context.lane)?, Instant::now),
+            out,
+            context,
+        })
+    }
+
+    fn receive<'b>(&mut self, packets: impl Iterator<Item = Packet<'b>>) -> Result<(), Failure> {
+        let Context {
+            clock,
+            stats,
+            lane,
+            others,
+            ..
+        } = &self.context;
+        let mut batch = Vec::with_capacity(32);
+        for packet in packets {
+            stats.received.add(1);
+            match self.server.lane_of(packet.bytes) {
+                Some(owner) if owner != *lane => {
+                    if let Some(other) = others.get(owner) {
+                        other.send(&packet);
+                    }
+                }
+                _ => batch.push(packet),
+            }
+        }
+        let judged = self.server.receive(
+            &mut batch,
+            clock.now(),
+            &mut self.out,
+            &mut |event, reply| echo(stats, event, reply),
+        )?;
+        if judged.flights > 0 {
+            let each = judged.time / judged.flights;
+            stats.flight_ns.add(each, judged.flights.into());
+        }
+        Ok(())
+    }
+
+    /// Does what is due, and sends what is to be sent.
+    fn settle(&mut self, socket: &mio::net::UdpSocket) {
+        let Context { clock, stats, .. } = &self.context;
+        let now = clock.now();
+        if self.server.timeout().is_some_and(|due| due <= now) {
+            let app = &mut |event: Event<'_>, reply: &mut Reply<'_>| echo(stats, event, reply);
+            self.server.on_timeout(now, &mut self.out, app);
+        }
+        let (sent, unsent) = flush(&mut self.out, socket);
+        stats.sent.add(sent);
+        stats.unsent.add(unsent);
+        stats.associations.set(self.server.associations() as u64);
+        stats.refused_full.set(self.server.refused());
+    }
+
+    /// How long nothing is due.
+    fn next_timeout(&self) -> Option<Duration> {
+        let due = self.server.timeout()?;
+        // A millisecond more, since the clock counts whole ones.
+        let wait = due.saturating_since(self.context.clock.now());
+        Some(wait + Duration::from_millis(1))
+    }
+
+    fn is_over(&mut self) -> bool {
+        match self.context.control.state.load(Relaxed) {
+            SERVING => false,
+            DRAINING => {
+                self.server.refuse_newcomers();
+                self.server.handshakes() == 0
+            }
+            _ => true,
+        }
+    }
+
+    fn close(&mut self) {
+        let Context { clock, stats, .. } = &self.context;
+        let app = &mut |event: Event<'_>, reply: &mut Reply<'_>| echo(stats, event, reply);
+        self.server.close(clock.now(), &mut self.out, app);
+    }
+}
+
+/// The application. Early data is answered too: it was let in once, and nothing is done by it.
+fn echo(stats: &Stats, event: Event<'_>, reply: &mut Reply<'_>) {
+    stats.event(&event);
+    let peer = reply.peer();
+    match event {
+        Event::EarlyData(data) => {
+            trace!(%peer, len = data.len(), "early data");
+            reply.send(data);
+        }
+        Event::Data(data) => {
+            trace!(%peer, len = data.len(), "data");
+            reply.send(data);
+        }
+        Event::Established { is_resumption } => debug!(%peer, is_resumption, "established"),
+        Event::Closed(why) => debug!(%peer, ?why, "closed"),
+    }
+}
