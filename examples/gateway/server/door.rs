@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dtls_session::admission::NoEarlyData;
 use dtls_session::schedule::CipherSuite;
 use dtls_session::wire::{
     AlertDescription, ContentType, HandshakeType, PLAINTEXT_HEADER_LEN, dtls_header,
@@ -175,7 +176,7 @@ impl Server {
         self.table.len()
     }
 
-    /// How many of them are handshakes that are not over. Looks at all of them.
+    /// How many of them are handshakes that are not over.
     pub fn handshakes(&self) -> usize {
         self.table.handshakes()
     }
@@ -215,7 +216,7 @@ impl Reception {
         let resumed = match verdict {
             Verdict::AcceptEarlyData(resumed) | Verdict::Resume(resumed, _) => Some(resumed),
             Verdict::FullHandshake(_) | Verdict::Retransmission => None,
-            Verdict::Abort(alert, _) => return refuse(arrival, alert, out),
+            Verdict::Abort(alert, _) => return refuse(arrival, alert, table, out),
             _ => return,
         };
         let Some(hello) = &arrival.hello else { return };
@@ -225,9 +226,18 @@ impl Reception {
             return;
         }
         let is_again = matches!(verdict, Verdict::Retransmission);
-        // Nothing was kept of the first answer, or its association is over; or another handshake
-        // with this address is under way, which only who receives there may disturb.
-        let has_to_ask = arrival.retried.is_none() && (is_again || table.is_handshaking(peer));
+        // A flight whose early data is accepted is the only one of its ticket.
+        let is_unique = matches!(verdict, Verdict::AcceptEarlyData(_));
+        let is_busy = table.handshakes() >= self.settings.handshakes_without_cookie_max;
+        // Who has to show first that it receives at its address: nothing was kept of its first
+        // answer, or its association is over; or the flight may be another's that was recorded; or
+        // a handshake is under way there, which nobody else is to disturb; or too many are
+        // anywhere.
+        let has_to_ask = arrival.retried.is_none()
+            && (is_again
+                || may_be_recorded(&verdict)
+                || table.is_handshaking(peer)
+                || (is_busy && !is_unique));
         let done = match negotiate(arrival, resumed, &self.settings) {
             Err(_) if is_again => Ok(()),
             Err(failure) => Err(failure),
@@ -247,7 +257,7 @@ impl Reception {
                 .map(|connection| table.insert(connection)),
         };
         if let Err(Failure(alert)) = done {
-            refuse(arrival, alert, out);
+            refuse(arrival, alert, table, out);
         }
     }
 
@@ -278,6 +288,16 @@ impl Reception {
     }
 }
 
+/// Its binder is genuine, and yet it may come from anybody: with a recorded flight and false
+/// addresses an association could be begun at each port.
+fn may_be_recorded(verdict: &Verdict<'_>) -> bool {
+    use NoEarlyData::{Early, Late, OutOfTime, Replayed};
+    matches!(
+        verdict,
+        Verdict::Resume(_, Replayed | Late | Early | OutOfTime)
+    )
+}
+
 /// Asks for another ClientHello, and keeps nothing.
 fn retry(
     admitted: &Admitted<'_>,
@@ -302,8 +322,12 @@ fn retry(
     Ok(())
 }
 
-/// Ends what has hardly begun.
-fn refuse(arrival: &Arrival<'_>, alert: AlertDescription, out: &mut Outbox) {
+/// Ends what has hardly begun. Not what is under way already: the client might take this alert,
+/// which nothing protects, for an answer to what somebody else has sent in its name.
+fn refuse(arrival: &Arrival<'_>, alert: AlertDescription, table: &Table, out: &mut Outbox) {
+    if table.is_handshaking(arrival.datagram.peer) {
+        return;
+    }
     answer_plaintext(arrival, ContentType::ALERT, &alert.fatal(), out);
 }
 

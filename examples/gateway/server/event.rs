@@ -21,7 +21,7 @@ pub enum Event<'a> {
     },
     /// Application data.
     Data(&'a [u8]),
-    /// The connection is over.
+    /// The connection is over. A handshake that its client gives up for another ends without this.
     Closed(Closed),
 }
 

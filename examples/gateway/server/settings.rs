@@ -32,6 +32,9 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// How long an association lives without an authentic record from its client.
     pub idle_timeout: Duration,
+    /// Handshakes under way at one worker beyond which a ticket spares a client the cookie no more,
+    /// unless it comes with early data that is accepted.
+    pub handshakes_without_cookie_max: usize,
     /// Associations of one worker, at most.
     pub associations_max: usize,
 }
@@ -51,6 +54,7 @@ impl Settings {
             retransmit_after: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(300),
+            handshakes_without_cookie_max: 1_000,
             associations_max: 100_000,
         }
     }

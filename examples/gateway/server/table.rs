@@ -1,8 +1,7 @@
 //! The associations of one worker: found by the client's address or by connection ID, limited in
 //! number, and woken when their time comes.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use dtls_session::UnixMillis;
@@ -16,9 +15,10 @@ pub struct Table {
     free: Vec<usize>,
     by_peer: HashMap<SocketAddr, Peer>,
     by_id: HashMap<ConnectionId, usize>,
-    /// When to look at which place. Entries are not taken out when they become void: each is
-    /// looked at once.
-    wakes: BinaryHeap<Reverse<(UnixMillis, usize)>>,
+    handshakes: usize,
+    /// When to look at which place: at one time for each that is taken. It may turn out that
+    /// nothing is due yet, since most times move on with every datagram, and this does not.
+    wakes: BTreeSet<(UnixMillis, usize)>,
     len_max: usize,
 }
 
@@ -27,7 +27,7 @@ struct Place {
     connection: Option<Box<Connection>>,
     /// The peer under which it is found.
     filed_under: Option<SocketAddr>,
-    /// The earliest entry in `wakes`.
+    /// Its entry in `wakes`.
     wake: Option<UnixMillis>,
 }
 
@@ -47,7 +47,8 @@ impl Table {
             free: Vec::new(),
             by_peer: HashMap::new(),
             by_id: HashMap::new(),
-            wakes: BinaryHeap::new(),
+            handshakes: 0,
+            wakes: BTreeSet::new(),
             len_max,
         }
     }
@@ -63,8 +64,7 @@ impl Table {
 
     /// How many of them are handshakes that are not over.
     pub fn handshakes(&self) -> usize {
-        let peers = self.by_peer.values();
-        peers.filter(|peer| peer.handshaking.is_some()).count()
+        self.handshakes
     }
 
     /// The association with `peer` that the ClientHello with this random has begun.
@@ -102,6 +102,7 @@ impl Table {
             self.by_id.insert(id, place);
         }
         self.by_peer.entry(peer).or_default().handshaking = Some(place);
+        self.handshakes += 1;
         self.places[place] = Place {
             connection: Some(Box::new(connection)),
             filed_under: Some(peer),
@@ -181,6 +182,9 @@ impl Table {
 
     fn remove(&mut self, place: usize) {
         self.unfile(place);
+        if let Some(wake) = self.places[place].wake.take() {
+            self.wakes.remove(&(wake, place));
+        }
         if let Some(connection) = self.places[place].connection.take() {
             if let Some(id) = connection.connection_id() {
                 self.by_id.remove(&id);
@@ -197,10 +201,12 @@ impl Table {
         let Some(peer) = self.by_peer.get_mut(&address) else {
             return;
         };
-        for filed in [&mut peer.established, &mut peer.handshaking] {
-            if *filed == Some(place) {
-                *filed = None;
-            }
+        if peer.established == Some(place) {
+            peer.established = None;
+        }
+        if peer.handshaking == Some(place) {
+            peer.handshaking = None;
+            self.handshakes -= 1;
         }
         if peer.established.is_none() && peer.handshaking.is_none() {
             self.by_peer.remove(&address);
@@ -214,29 +220,29 @@ impl Table {
         let Some(due) = connection.as_ref().map(|connection| connection.timeout()) else {
             return;
         };
-        if wake.is_none_or(|earliest| due < earliest) {
-            *wake = Some(due);
-            self.wakes.push(Reverse((due, place)));
+        if wake.is_none_or(|wake| due < wake) {
+            if let Some(later) = wake.replace(due) {
+                self.wakes.remove(&(later, place));
+            }
+            self.wakes.insert((due, place));
         }
     }
 
     /// When [`on_timeout`](Self::on_timeout) has something to do, or may.
     pub fn timeout(&self) -> Option<UnixMillis> {
-        self.wakes.peek().map(|Reverse((due, _))| *due)
+        self.wakes.first().map(|(due, _)| *due)
     }
 
     /// Lets the associations whose time has come do what is due.
     pub fn on_timeout(&mut self, host: &mut Host<'_>) {
-        while let Some(&Reverse((due, place))) = self.wakes.peek()
+        while let Some(&(due, place)) = self.wakes.first()
             && due <= host.now
         {
-            self.wakes.pop();
+            self.wakes.pop_first();
             let Place {
                 connection, wake, ..
             } = &mut self.places[place];
-            if *wake == Some(due) {
-                *wake = None;
-            }
+            *wake = None;
             if let Some(connection) = connection {
                 if connection.timeout() <= host.now {
                     connection.on_timeout(host);

@@ -115,6 +115,11 @@ fn somebody_elses_ticket_does_not_disturb_a_handshake() {
     world.exchange(&mut spoofed, &hello);
     // then it has to show that it receives there first, and the client's handshake goes on.
     assert!(spoofed.retry_request.is_some());
+    // And what is wrong altogether is not answered at all.
+    let mut wrong = Client::new(1, PROFILE).resuming(&attacker, world.now);
+    let mut hello = wrong.hello(&[]);
+    *hello[0].last_mut().unwrap() ^= 1;
+    assert!(world.send(wrong.address, &hello).is_empty());
     world.finish(&mut client);
     assert!(world.seen.contains(&Seen::Established(1, false)));
 }

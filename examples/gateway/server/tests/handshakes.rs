@@ -186,5 +186,9 @@ fn trap_21_the_protocol_is_agreed_and_binds_the_early_data() {
         world.exchange(&mut second, &hello);
         let got = (second.resumed, second.early_data_accepted);
         assert_eq!(got, (true, accepted));
+        // Early data that is refused is passed over.
+        world.finish(&mut second);
+        assert_eq!(world.early_data().is_empty(), !accepted);
+        world.seen.clear();
     }
 }

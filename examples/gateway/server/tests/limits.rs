@@ -35,6 +35,32 @@ fn a_full_table_refuses_newcomers_and_serves_those_it_has() {
 }
 
 #[test]
+fn when_many_handshakes_are_under_way_even_a_ticket_needs_a_cookie() {
+    let mut settings = settings();
+    settings.handshakes_without_cookie_max = 1;
+    let mut world = World::with(settings);
+    let first = world.connected(1, Profile::default());
+    let resume = |world: &mut World, port| {
+        let mut client = Client::new(port, Profile::default()).resuming(&first, world.now);
+        let hello = client.hello(&[]);
+        world.exchange(&mut client, &hello);
+        client
+    };
+    let mut second = resume(&mut world, 2);
+    assert_eq!((second.is_complete, world.server.handshakes()), (true, 1));
+    assert!(resume(&mut world, 3).retry_request.is_some());
+    // Nobody can make many of early data that is accepted.
+    let mut early = Client::new(4, Profile::default()).resuming(&first, world.now);
+    let flight = early.hello(&[b"early"]);
+    world.exchange(&mut early, &flight);
+    assert!(early.early_data_accepted);
+    world.finish(&mut early);
+    world.finish(&mut second);
+    assert_eq!(world.server.handshakes(), 0);
+    assert!(resume(&mut world, 5).is_complete);
+}
+
+#[test]
 fn silent_clients_are_let_go() {
     let mut world = World::new();
     let mut client = world.connected(1, Profile::default());
