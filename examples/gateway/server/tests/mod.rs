@@ -7,6 +7,7 @@ pub(crate) mod client;
 mod early_data;
 mod handshakes;
 mod limits;
+mod losses;
 mod refusals;
 mod updates;
 
