@@ -34,7 +34,7 @@ impl Network {
         self.fate = self.fate.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.fate ^ (self.fate >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % 5 == 0
+        (z ^ (z >> 31)).is_multiple_of(5)
     }
 
     fn send(&mut self, is_up: bool, now: u64, datagram: &[u8]) {
