@@ -12,8 +12,9 @@ use crate::serve;
 pub(crate) const USAGE: &str = "\
 usage: gateway [--seconds N] [--workers N] [--json]
            the gateway and its traffic, on loopback sockets of one process
-       gateway serve [--listen ADDR] [--workers N] [--cert FILE --key FILE] [--tickets N]
-               [--rotate SECONDS] [--max-early-data BYTES] [--metrics ADDR] [--config FILE]
+       gateway serve [--listen ADDR] [--workers N] [--cert FILE --key FILE] [--ticket-key FILE]
+               [--tickets N] [--rotate SECONDS] [--max-early-data BYTES] [--metrics ADDR]
+               [--config FILE]
            the gateway alone, for DTLS 1.3 clients: it echoes what they send
        gateway serve --demo [--listen ADDR] [--workers N] [--seconds N]
            the gateway of the first form alone: it gives tickets to whoever asks
@@ -26,6 +27,9 @@ usage: gateway [--seconds N] [--workers N] [--json]
   --listen ADDR  where to listen; 127.0.0.1:5684
   --cert, --key  PEM files: a certificate chain, and its PKCS#8 key, ECDSA P-256 or Ed25519;
                  without them a self-signed certificate
+  --ticket-key FILE
+                 32 random bytes, the first ticket key: for tickets of before a restart, and
+                 for gateways that share a key; without it one is drawn
   --tickets N    tickets for a client after its handshake; 1
   --rotate N     seconds until another ticket key seals; 3600
   --max-early-data N
@@ -160,6 +164,7 @@ impl Flags {
             workers: self.value("--workers")?,
             cert: self.value("--cert")?,
             key: self.value("--key")?,
+            ticket_key: self.value("--ticket-key")?,
             tickets: self.value("--tickets")?,
             rotate: self.value("--rotate")?,
             max_early_data: self.value("--max-early-data")?,

@@ -15,6 +15,7 @@ pub(crate) struct Options {
     pub(crate) workers: Option<usize>,
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
+    pub(crate) ticket_key: Option<PathBuf>,
     pub(crate) tickets: Option<u8>,
     pub(crate) rotate: Option<u64>,
     pub(crate) max_early_data: Option<u32>,
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     /// The PEM files of the certificate chain and its key; `None`: self-signed.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    /// The file with the first ticket key; `None`: one is drawn.
+    pub(crate) ticket_key: Option<PathBuf>,
     /// Tickets for each client after a handshake.
     pub(crate) tickets: u8,
     /// How long a ticket key seals.
@@ -64,6 +67,7 @@ impl Options {
             workers: self.workers.or(other.workers),
             cert: self.cert.or(other.cert),
             key: self.key.or(other.key),
+            ticket_key: self.ticket_key.or(other.ticket_key),
             tickets: self.tickets.or(other.tickets),
             rotate: self.rotate.or(other.rotate),
             max_early_data: self.max_early_data.or(other.max_early_data),
@@ -98,6 +102,7 @@ impl Options {
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5684))),
             workers,
             identity,
+            ticket_key: self.ticket_key,
             tickets,
             rotate,
             ticket_lifetime: TICKET_LIFETIME.min(rotate * KEYS_MAX),

@@ -12,6 +12,7 @@ mod scrape;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod ticket_key;
 mod worker;
 
 use std::io::IsTerminal;
@@ -106,8 +107,11 @@ impl Gateway {
     fn start(config: &Config) -> Result<Self, Failure> {
         let settings = Arc::new(settings(config)?);
         let (clock, random) = (Clock::new(), SystemRandom::new());
-        let engine = settings
-            .engine()
+        let mut engine = settings.engine();
+        if let Some(path) = &config.ticket_key {
+            engine = engine.ticket_key(ticket_key::read(path)?);
+        }
+        let engine = engine
             .lanes(config.workers)
             .keys(KeyConfig {
                 lanes: config.workers,
