@@ -1,0 +1,35 @@
+#!/bin/sh
+# Lets real clients meet the reference gateway: installs what their stacks are built with, builds
+# the gateway and the clients, and runs the tests. Arguments go to `cargo test`.
+#
+# Ends with 0 and a message where these packages are missing and cannot be installed.
+set -eu
+cd "$(dirname "$0")"
+
+packages="autoconf automake libtool make patch clang libclang-dev cmake g++"
+
+installed() {
+    for package in $packages; do
+        dpkg -s "$package" >/dev/null 2>&1 || return 1
+    done
+}
+
+install() {
+    command -v apt-get >/dev/null || return 1
+    as_root=""
+    [ "$(id -u)" -eq 0 ] || as_root="sudo -n"
+    # shellcheck disable=SC2086 # a list of packages, and a command with its argument
+    $as_root apt-get update -q &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
+}
+
+if ! installed && ! install; then
+    echo "skipped: $packages are needed, and cannot be installed here"
+    exit 0
+fi
+
+jobs=${JOBS:-2}
+cargo build --release --locked -j"$jobs" --manifest-path ../../Cargo.toml --example gateway
+cargo fmt --check
+cargo clippy --release --locked -j"$jobs" --all-targets -- -D warnings
+cargo test --release --locked -j"$jobs" "$@"

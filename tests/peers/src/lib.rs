@@ -1,0 +1,18 @@
+//! Real DTLS 1.3 clients against the reference gateway, and the network between them.
+//!
+//! [`client`] is what a stack has to do to be driven, with wolfSSL and BoringSSL behind it;
+//! [`gateway`] starts `gateway serve` and reads its metrics; [`proxy`] stands between the two: it
+//! records, and it can drop, double, reorder and delay what it passes on. [`scene`] is all three,
+//! for a test to begin with. [`wolfssl_server`] is there for comparison.
+
+pub mod client;
+pub mod folder;
+pub mod gateway;
+pub mod proxy;
+pub mod scene;
+pub mod wolfssl_server;
+
+mod draw;
+
+/// Why something did not work, for whoever reads the test's output.
+pub type Result<T> = std::result::Result<T, String>;
