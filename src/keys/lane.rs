@@ -1,6 +1,6 @@
 //! The serials of one lane under one key: which were given out, and which were used.
 
-use crate::sync::{Arc, AtomicU64, AtomicUsize, OnceBox, Ordering, prefetch, zeroed_words};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, OnceBox, Ordering, Words, prefetch, zeroed_words};
 
 /// Serials in the first chunk of bits; each further chunk is as large as all before it.
 #[cfg(not(dtls_session_loom))]
@@ -75,7 +75,7 @@ pub(crate) struct Lane {
     next: AtomicU64,
     limit: u64,
     last_expiry: AtomicU64,
-    chunks: [OnceBox<Box<[AtomicU64]>>; CHUNKS],
+    chunks: [OnceBox<Words>; CHUNKS],
     budget: Arc<Budget>,
 }
 
@@ -92,7 +92,7 @@ impl Lane {
 
     /// The bytes of a lane, but for its bits.
     pub(crate) const fn bytes() -> usize {
-        size_of::<Self>() + CHUNKS * size_of::<Box<[AtomicU64]>>()
+        size_of::<Self>() + CHUNKS * size_of::<Words>()
     }
 
     /// The next serial, which nobody gets again, for a ticket that expires at `expiry` (ms).
@@ -225,9 +225,11 @@ impl AdoptedLane {
             if words.len() != chunk_words(*index) || !budget.reserve(words.len() * 8) {
                 return None;
             }
-            cell.set(Box::new(
-                words.iter().copied().map(AtomicU64::new).collect(),
-            ));
+            let adopted = zeroed_words(words.len());
+            // Relaxed: `set` publishes them.
+            let copies = adopted.iter().zip(words);
+            copies.for_each(|(word, bits)| word.store(*bits, Ordering::Relaxed));
+            cell.set(Box::new(adopted));
         }
         Some(Self {
             lane,

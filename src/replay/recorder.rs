@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use zeroize::Zeroizing;
 
-use crate::sync::{AtomicU64, Ordering, zeroed_words};
+use crate::sync::{AtomicU64, Ordering, Words, zeroed_words};
 use crate::time::UnixMillis;
 
 /// Slots that are searched for one flight: two cache lines.
@@ -42,7 +42,7 @@ pub(super) enum Recorded {
 /// Slots of one turn are never emptied and always filled in the same order, so that of any number
 /// of threads that record one flight, exactly one is the first.
 pub(super) struct Recorder {
-    slots: Box<[AtomicU64]>,
+    slots: Words,
     lanes: usize,
     ring: u64,
     slice_ms: u64,

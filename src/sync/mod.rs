@@ -2,6 +2,8 @@
 //! that ships (`--cfg dtls_session_loom`).
 
 mod epoch_cell;
+#[cfg(all(target_os = "linux", not(dtls_session_loom)))]
+mod mapping;
 mod once_box;
 mod prefetch;
 mod words;
@@ -9,7 +11,7 @@ mod words;
 pub(crate) use epoch_cell::{EpochCell, EpochReader, Pinned};
 pub(crate) use once_box::OnceBox;
 pub(crate) use prefetch::prefetch;
-pub(crate) use words::zeroed_words;
+pub(crate) use words::{Words, zeroed_words};
 
 #[cfg(not(dtls_session_loom))]
 pub(crate) use std::sync::{
