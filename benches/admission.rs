@@ -2,17 +2,20 @@
 
 #[allow(dead_code)]
 mod common;
+mod suite;
 
-use common::admission;
-use common::suite::Suite;
+use std::sync::Arc;
+
+use common::admission::{Gateway, accept, reject};
+use common::replay::filled;
+use suite::Suite;
 
 fn main() {
     let mut suite = Suite::from_args();
     let outstanding = suite.size(1 << 20);
-    suite.group(
-        "admission",
-        admission::accept(outstanding, suite.size(1 << 17)),
-    );
-    suite.group("rejection", admission::reject());
+    let gateway = Gateway::new(outstanding, suite.size(1 << 17));
+    let used = Arc::new(filled(outstanding));
+    suite.group("admission", accept(gateway, used));
+    suite.group("rejection", reject());
     suite.finish();
 }

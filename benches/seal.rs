@@ -2,9 +2,10 @@
 
 #[allow(dead_code)]
 mod common;
+mod suite;
 
-use common::suite::Suite;
 use common::tickets;
+use suite::Suite;
 
 fn main() {
     let mut suite = Suite::from_args();

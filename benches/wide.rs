@@ -2,9 +2,10 @@
 
 #[allow(dead_code)]
 mod common;
+mod suite;
 
 use common::hashing::client_hellos;
-use common::suite::Suite;
+use suite::Suite;
 
 fn main() {
     let mut suite = Suite::from_args();

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
+
+use dashmap::DashMap;
 
 use dtls_session::wire::{HANDSHAKE_HEADER_LEN, NewSessionTicket};
 use dtls_session::{Datagram, Engine, NewSession, ResumptionSecret, UnixMillis, Verdict, Worker};
@@ -11,7 +14,7 @@ use ring::rand::SystemRandom;
 use super::contest::{Contestant, Shuffler, time};
 use super::flights::{ALPN, Client, Clients, Flight, SERVER_NAME, SUITE, now};
 use super::naive::Naive;
-use super::replay::filled;
+use super::replay::Name;
 use super::tickets::{NATIVE_LEN, open_ring};
 
 pub const BATCH: usize = 32;
@@ -19,13 +22,11 @@ pub const BATCH: usize = 32;
 /// card has just delivered does.
 pub const ROUND: usize = 16 * BATCH;
 
-/// The admission of genuine flights while `outstanding` tickets are out. Of these, `pooled` are
-/// used, in random order; if more are needed, they are issued when the first are used up.
-pub fn accept(outstanding: usize, pooled: usize) -> Vec<Contestant> {
-    let mut ours = Gateway::new(outstanding, pooled);
-    let mut naive = NaiveGateway::new(outstanding);
+/// The admission of genuine flights. Their tickets are of all those that are out, in random order.
+pub fn accept(mut ours: Gateway, used: Arc<DashMap<Name, u64>>) -> Vec<Contestant> {
+    let mut naive = NaiveGateway::new(used);
     let (our_flight, naive_flight) = (ours.flights(1), naive.flights(1));
-    println!(
+    eprintln!(
         "    a datagram of {} bytes with our ticket, {} bytes with the naive one",
         our_flight[0].bytes.len(),
         naive_flight[0].bytes.len(),
@@ -62,43 +63,62 @@ pub fn reject() -> Vec<Contestant> {
     ]
 }
 
-/// The library, and clients with tickets of it.
+/// A lane of the library, and clients with tickets of it.
 pub struct Gateway {
     pub worker: Worker,
+    /// Some opaque tickets of all that were issued, in random order.
+    pub opaque: Vec<EmptyTicket>,
     clients: Clients,
     pool: VecDeque<Client>,
     random: Shuffler,
 }
 
+/// An opaque ticket without bytes of the host's.
+pub type EmptyTicket = [u8; 21 + 16 + 16];
+
 impl Gateway {
+    /// With as many tickets out as `outstanding` says. Of these, `pooled` are clients' and as many
+    /// are kept in `opaque`. If clients need more, they are issued.
     pub fn new(outstanding: usize, pooled: usize) -> Self {
         let engine = Engine::builder().build(&SystemRandom::new(), now());
-        let worker = engine.and_then(|engine| engine.worker(0)).expect("built");
-        let mut gateway = Self {
-            worker,
-            clients: Clients::new(1),
-            pool: VecDeque::new(),
-            random: Shuffler(2),
-        };
+        let mut gateway = Self::of(&engine.expect("built"), 0);
         gateway.issue(pooled, outstanding / pooled.max(1));
         gateway
     }
 
-    /// Issues `count` tickets to clients, each among `spacing` tickets that nobody uses.
+    /// The gateway of `lane`.
+    pub fn of(engine: &Engine, lane: usize) -> Self {
+        Self {
+            worker: engine.worker(lane).expect("there is this lane"),
+            opaque: Vec::new(),
+            clients: Clients::new(lane as u64),
+            pool: VecDeque::new(),
+            random: Shuffler(lane as u64 + 1000),
+        }
+    }
+
+    /// Issues tickets to `count` clients, each among `spacing` tickets.
     fn issue(&mut self, count: usize, spacing: usize) {
         let reader = self.worker.engine().keys().reader();
+        let lane = self.worker.lane();
         let mut clients = Vec::with_capacity(count);
         let (now, mut out) = (now(), [0; 1024]);
         for _ in 0..count {
             let keys = reader.snapshot();
+            let mut sealed = 0;
             for _ in 1..spacing {
-                let sealed = keys.seal_opaque(0, b"", 3600, now, &mut out);
-                sealed.expect("there are serials");
+                let (len, remembered) = keys
+                    .seal_opaque(lane, b"", 3600, now, &mut out)
+                    .expect("there are serials");
+                assert!(remembered);
+                sealed = len;
             }
+            self.opaque.extend(EmptyTicket::try_from(&out[..sealed]));
             drop(keys);
             clients.push(self.issue_one(now, &mut out));
         }
         self.random.shuffle(&mut clients);
+        self.random.shuffle(&mut self.opaque);
         self.pool.extend(clients);
     }
 
@@ -163,9 +183,9 @@ pub struct NaiveGateway {
 }
 
 impl NaiveGateway {
-    pub fn new(outstanding: usize) -> Self {
+    pub fn new(used: Arc<DashMap<Name, u64>>) -> Self {
         Self {
-            naive: Naive::new(filled(outstanding)),
+            naive: Naive::new(used),
             clients: Clients::new(3),
             random: Shuffler(4),
         }

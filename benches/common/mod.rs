@@ -10,5 +10,4 @@ pub mod hashing;
 pub mod lookup;
 pub mod naive;
 pub mod replay;
-pub mod suite;
 pub mod tickets;

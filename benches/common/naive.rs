@@ -6,7 +6,7 @@
 //! takes for replays. Parsing is the library's own, so that the difference lies elsewhere.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 
 use dashmap::DashMap;
 use dtls_session::wire::{ClientHello, ContentType, Record, fragments, records, tls_header};
@@ -29,7 +29,7 @@ pub struct Naive {
     /// Names and keys, the newest first.
     keys: RwLock<Vec<([u8; NAME], LessSafeKey)>>,
     /// The tags of used tickets, and when they expire (ms).
-    used: DashMap<[u8; TAG], u64>,
+    used: Arc<DashMap<[u8; TAG], u64>>,
     random: SystemRandom,
     zero_salt: Salt,
     empty_hash: digest::Digest,
@@ -70,8 +70,8 @@ pub struct State<'a> {
 }
 
 impl Naive {
-    /// With as many used tickets remembered as `outstanding` says.
-    pub fn new(used: DashMap<[u8; TAG], u64>) -> Self {
+    /// Remembers the tickets in `used`.
+    pub fn new(used: Arc<DashMap<[u8; TAG], u64>>) -> Self {
         let random = SystemRandom::new();
         let (mut name, mut key) = ([0; NAME], [0; 32]);
         random.fill(&mut name).expect("random numbers");

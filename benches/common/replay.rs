@@ -2,98 +2,55 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::sync::Mutex;
+use std::mem;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use dtls_session::keys::{KeyConfig, KeyReader, KeySnapshot};
-use dtls_session::replay::{ReplayConfig, Strike};
-use dtls_session::ticket::{OpenedTicket, Scratch, TICKET_MAX};
-use dtls_session::{EncryptedTicket, ReplayCache, TicketKeyManager};
-use ring::rand::SystemRandom;
+use dtls_session::EncryptedTicket;
+use dtls_session::keys::KeySnapshot;
+use dtls_session::replay::Strike;
+use dtls_session::ticket::{OpenedTicket, Scratch};
 
+use super::admission::{EmptyTicket, Gateway};
 use super::contest::{Contestant, Shuffler, time};
-use super::tickets::NOW;
+use super::flights::now;
 
 const BATCH: usize = 32;
 const ROUND: usize = 32 * BATCH;
 
 /// Tickets that are struck, of those that are out: enough to touch the whole register, whose
 /// cache lines hold 512 bits each.
-const SAMPLES: usize = 1 << 18;
+pub const SAMPLES: usize = 1 << 18;
 
-const EXPIRES: u64 = NOW.0 + 3_600_000;
-
-/// An opaque ticket without bytes of the host's.
-type Ticket = [u8; 21 + 16 + 16];
+/// When used tickets expire, for the maps: it makes no difference to them.
+const EXPIRES: u64 = 1_900_000_000_000;
 
 /// A ticket's name in a map: as long as its tag.
-type Name = [u8; 16];
+pub type Name = [u8; 16];
 
 /// Strikes in random order while `outstanding` tickets are out. The maps remember as many used
 /// ones, and forget after the timing what they were told in it.
 pub fn strike(outstanding: usize) -> Vec<Contestant> {
-    let mut contestants = strike_without_mutex(outstanding);
-    contestants.push(mutex(outstanding));
-    contestants
-}
-
-pub fn strike_without_mutex(outstanding: usize) -> Vec<Contestant> {
-    vec![ours(outstanding), dash_map(outstanding)]
-}
-
-/// A register of very many tickets, and some of these in random order.
-struct Register {
-    replay: ReplayCache,
-    reader: KeyReader,
-    tickets: Vec<Ticket>,
-}
-
-impl Register {
-    fn new(outstanding: usize) -> Self {
-        let random = SystemRandom::new();
-        let manager = TicketKeyManager::new(KeyConfig::default(), &random, NOW).expect("built");
-        let replay = ReplayCache::new(&ReplayConfig::default(), 1, &random, NOW).expect("built");
-        let reader = manager.reader();
-        let tickets = issue(&reader, outstanding);
-        Self {
-            replay,
-            reader,
-            tickets,
-        }
-    }
-}
-
-fn issue(reader: &KeyReader, count: usize) -> Vec<Ticket> {
-    let spacing = count.div_ceil(SAMPLES);
-    let mut out = [0; TICKET_MAX];
-    let mut samples = Vec::with_capacity(count / spacing);
-    for n in 0..count {
-        let keys = reader.snapshot();
-        let sealed = keys.seal_opaque(0, b"", 3600, NOW, &mut out);
-        let (len, remembered) = sealed.expect("there are serials");
-        assert!(remembered);
-        if n % spacing == 0 {
-            samples.push(out[..len].try_into().expect("an empty ticket"));
-        }
-    }
-    Shuffler(7).shuffle(&mut samples);
-    samples
+    let mut gateway = Gateway::new(outstanding, SAMPLES.min(outstanding / 2));
+    let used = Arc::new(filled(outstanding));
+    vec![ours(&mut gateway), dash_map(&used), mutex(outstanding)]
 }
 
 /// Tickets that were opened are struck batch by batch. The register's memory is asked for a batch
 /// ahead, as the engine does when it opens tickets whose binders it has yet to verify.
 ///
 /// When all samples were struck they are struck again, which costs the same.
-fn ours(outstanding: usize) -> Contestant {
-    let register = Register::new(outstanding);
+pub fn ours(gateway: &mut Gateway) -> Contestant {
+    let engine = gateway.worker.engine().clone();
+    let reader = engine.keys().reader();
+    let mut tickets = mem::take(&mut gateway.opaque);
+    tickets.truncate(tickets.len() / ROUND * ROUND);
+    let arrival = now();
     let (mut next, mut expected) = (0, Strike::First);
     let mut scratch: Vec<_> = (0..ROUND).map(|_| Scratch::new()).collect();
     Contestant::new("dtls-session, ReplayCache", ROUND, move || {
-        let Register {
-            replay, tickets, ..
-        } = &register;
-        let keys = register.reader.snapshot();
+        let (replay, keys) = (engine.replay(), reader.snapshot());
         let places = tickets[next..][..ROUND].iter().zip(&mut scratch);
         let open = |(ticket, scratch)| open(&keys, ticket, scratch);
         let opened: Vec<OpenedTicket<'_, '_>> = places.map(open).collect();
@@ -111,7 +68,7 @@ fn ours(outstanding: usize) -> Contestant {
             for batch in opened.chunks(BATCH) {
                 ask();
                 for ticket in batch {
-                    let strike = replay.check_and_record(ticket, b"", NOW);
+                    let strike = replay.check_and_record(ticket, b"", arrival);
                     as_expected += usize::from(strike == expected);
                 }
             }
@@ -127,15 +84,15 @@ fn ours(outstanding: usize) -> Contestant {
 
 fn open<'k, 'b>(
     keys: &'k KeySnapshot<'_>,
-    ticket: &Ticket,
+    ticket: &EmptyTicket,
     scratch: &'b mut Scratch,
 ) -> OpenedTicket<'k, 'b> {
     let ticket = EncryptedTicket::parse(ticket).expect("well-formed");
     ticket.open(keys, scratch).expect("genuine")
 }
 
-fn dash_map(outstanding: usize) -> Contestant {
-    let used = filled(outstanding);
+pub fn dash_map(used: &Arc<DashMap<Name, u64>>) -> Contestant {
+    let used = Arc::clone(used);
     let mut names = Shuffler(8);
     Contestant::new("DashMap", ROUND, move || {
         let strike = |name| used.insert(name, EXPIRES).is_none();

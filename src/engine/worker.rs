@@ -178,6 +178,12 @@ impl Worker {
         issued
     }
 
+    /// The lane on which it issues.
+    #[must_use]
+    pub fn lane(&self) -> u8 {
+        self.lane
+    }
+
     /// The engine of this worker.
     #[must_use]
     pub fn engine(&self) -> &Engine {
