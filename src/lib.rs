@@ -27,3 +27,7 @@ pub use random::{RandomUnavailable, SecureRandom};
 pub use replay::{ReplayCache, ReplayProtection};
 pub use ticket::{EncryptedTicket, NewSession, ResumptionSecret, SessionState};
 pub use time::UnixMillis;
+
+#[cfg(dtls_session_loom)]
+#[doc(hidden)]
+pub mod model;

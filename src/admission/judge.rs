@@ -12,6 +12,7 @@ use crate::keys::{BirthPlace, KeySnapshot, TicketKey};
 use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike};
 use crate::schedule::wide::{Job, WideHasher};
 use crate::schedule::{CipherSuite, Transcript};
+use crate::sync::seeded;
 use crate::ticket::{EncryptedTicket, OpenError, OpenedTicket, Payload, Scratch, mapped};
 use crate::time::UnixMillis;
 use crate::wire::{AlertDescription, ClientHello, HandshakeType, PskIdentity};
@@ -76,6 +77,7 @@ impl<'k> Judge<'_, 'k> {
             Ok((birth, opened)) => {
                 let (key, place) = &birth;
                 key.prefetch(place);
+                seeded!("strike before binder" => self.strike(&opened, &birth));
                 flow.opened = Some(opened);
                 Some(birth)
             }

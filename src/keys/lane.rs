@@ -1,6 +1,8 @@
 //! The serials of one lane under one key: which were given out, and which were used.
 
-use crate::sync::{Arc, AtomicU64, AtomicUsize, OnceBox, Ordering, Words, prefetch, zeroed_words};
+use crate::sync::{
+    Arc, AtomicU64, AtomicUsize, OnceBox, Ordering, Words, prefetch, seeded, zeroed_words,
+};
 
 /// Serials in the first chunk of bits; each further chunk is as large as all before it.
 #[cfg(not(dtls_session_loom))]
@@ -41,15 +43,12 @@ impl Budget {
     }
 
     fn reserve(&self, bytes: usize) -> bool {
-        // Relaxed: the sum alone counts, no other memory hangs on it.
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before
-            .checked_add(bytes)
-            .is_some_and(|sum| sum <= self.limit);
-        if !fits {
-            self.release(bytes);
-        }
-        fits
+        // Relaxed: the sum alone counts, no other memory hangs on it. By exchange, since a sum
+        // that did not fit, if only for a moment, would be in the way of one that does.
+        let fitting = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fitting)
+            .is_ok()
     }
 
     fn release(&self, bytes: usize) {
@@ -144,7 +143,7 @@ impl Lane {
             return false;
         }
         let (_, ours) = cell.set(Box::new(zeroed_words(words)));
-        if !ours {
+        if seeded!(!ours, "the loser's reservation is kept" => false) {
             self.budget.release(words * 8);
         }
         true
@@ -257,8 +256,8 @@ impl AdoptedLane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        for (index, chunk) in self.chunks.iter().enumerate() {
-            if chunk.get().is_some() {
+        for (index, chunk) in self.chunks.iter_mut().enumerate() {
+            if chunk.get_mut().is_some() {
                 self.budget.release(chunk_words(index) * 8);
             }
         }

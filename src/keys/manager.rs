@@ -8,7 +8,7 @@ use super::ticket_key::{Household, Issuer, KeyId, KeySecret, TicketKey};
 use crate::error::Error;
 use crate::random::SecureRandom;
 use crate::sync::{
-    Arc, AtomicBool, AtomicUsize, EpochCell, EpochReader, Mutex, Ordering, Pinned, lock,
+    Arc, AtomicBool, AtomicUsize, EpochCell, EpochReader, Mutex, Ordering, Pinned, lock, seeded,
 };
 use crate::time::{UnixMillis, millis};
 
@@ -243,7 +243,7 @@ impl TicketKeyManager {
     pub fn reader(&self) -> KeyReader {
         KeyReader {
             manager: self.clone(),
-            reader: self.shared.array.reader(),
+            reader: EpochReader::new(&self.shared.array),
         }
     }
 
@@ -321,7 +321,8 @@ impl TicketKeyManager {
     /// randomness. `false` if there is none.
     fn replace_exhausted(&self, exhausted: KeyId, now: UnixMillis) -> bool {
         let mut entries = lock(&self.shared.entries);
-        if entries[active_index(&entries)].key.id() != exhausted {
+        let active = entries[active_index(&entries)].key.id();
+        if seeded!(active != exhausted, "exhausted key replaced twice" => false) {
             return true;
         }
         let replaced = self.shared.activate_next(&mut entries, now);
@@ -455,9 +456,8 @@ impl Shared {
             .map(|entry| Arc::clone(&entry.key))
             .collect();
         let array = KeyArray::new(entries.to_vec(), active_index(entries));
-        self.array.replace(array, move || {
-            sealed_out.iter().for_each(|key| key.end_sealing())
-        });
+        let end_sealing = move || sealed_out.iter().for_each(|key| key.end_sealing());
+        self.array.replace(array, end_sealing);
     }
 }
 

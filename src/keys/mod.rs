@@ -13,5 +13,9 @@ pub use manager::{
 pub use ticket_key::{Issuer, KEY_SECRET_LEN, KeyId, KeySecret};
 
 pub(crate) use lane::{AdoptedLane, Bit, HandedOver};
+#[cfg(dtls_session_loom)]
+pub(crate) use lane::{Budget, Lane};
 pub(crate) use manager::NoSerial;
+#[cfg(dtls_session_loom)]
+pub(crate) use ticket_key::Household;
 pub(crate) use ticket_key::{Adopted, BirthPlace, TicketKey};

@@ -19,7 +19,10 @@ use crate::wipe::{Wiped, scrubbed};
 pub const KEY_SECRET_LEN: usize = 32;
 
 /// Other issuers whose subkeys a key keeps ready. Further ones are derived for every ticket.
+#[cfg(not(dtls_session_loom))]
 const FOREIGN_ISSUERS: usize = 64;
+#[cfg(dtls_session_loom)]
+const FOREIGN_ISSUERS: usize = 1;
 
 /// Places where the subkey of one issuer may lie.
 const FOREIGN_PROBES: usize = 4;

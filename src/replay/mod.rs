@@ -8,7 +8,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 pub use freshness::{Freshness, FreshnessWindow, expected_arrival};
-use recorder::{Recorded, Recorder};
+pub(crate) use recorder::{Recorded, Recorder};
 
 use crate::error::Error;
 use crate::keys::Bit;

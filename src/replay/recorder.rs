@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use zeroize::Zeroizing;
 
-use crate::sync::{AtomicU64, Ordering, Words, zeroed_words};
+use crate::sync::{AtomicU64, Ordering, Words, seeded, zeroed_words};
 use crate::time::UnixMillis;
 
 /// Slots that are searched for one flight: two cache lines.
@@ -25,7 +25,7 @@ const BACK_TO_MS: u64 = 10 * 365 * 86_400_000;
 
 /// What recording a flight found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recorded {
+pub(crate) enum Recorded {
     First,
     Replayed,
     Full,
@@ -41,7 +41,7 @@ pub(super) enum Recorded {
 ///
 /// Slots of one turn are never emptied and always filled in the same order, so that of any number
 /// of threads that record one flight, exactly one is the first.
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     slots: Words,
     lanes: usize,
     ring: u64,
@@ -55,7 +55,7 @@ pub(super) struct Recorder {
 impl Recorder {
     /// A recorder of at most `bytes`, for flights that arrive within a window of `span_ms`.
     /// `None` if that is too little for one bucket per lane and slice.
-    pub(super) fn new(
+    pub(crate) fn new(
         bytes: usize,
         lanes: usize,
         slice_ms: u64,
@@ -78,12 +78,12 @@ impl Recorder {
         })
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.slots.len() * 8
     }
 
     /// Records the flight that `identity` stands for.
-    pub(super) fn record(
+    pub(crate) fn record(
         &self,
         lane: u8,
         expected_arrival: UnixMillis,
@@ -136,7 +136,7 @@ fn insert(bucket: &[AtomicU64], record: u64) -> Recorded {
         if seen == record {
             return Recorded::Replayed;
         }
-        if seen >> FINGERPRINT_BITS > generation {
+        if seeded!(seen >> FINGERPRINT_BITS > generation, "newer turn ignored" => false) {
             return Recorded::OutOfTime;
         }
     }

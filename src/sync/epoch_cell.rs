@@ -2,71 +2,98 @@
 //! dropped once the last reader that could see it has left.
 #![allow(unsafe_code)]
 
+use std::mem;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
 use crossbeam_epoch::{Atomic, Collector, Guard, LocalHandle, Owned};
 
-use super::{Arc, Ordering};
+use super::{Arc, AtomicBool, Mutex, Ordering, lock, seeded};
 
 /// Epochs the collector must pass before garbage is certainly free: one to seal the bag, two for
 /// the readers of before.
+#[cfg(not(dtls_session_loom))]
 const EPOCHS_TO_FREE: usize = 3;
+#[cfg(dtls_session_loom)]
+const EPOCHS_TO_FREE: usize = 1;
 
 /// The value, and a collector of its own: no other crate's readers can delay a drop.
 pub(crate) struct EpochCell<T> {
     collector: Collector,
-    current: Atomic<T>,
+    current: Link<T>,
+    replaced: Mutex<Vec<Replaced<T>>>,
+}
+
+/// A value that readers may still see. It is dropped by [`EpochCell::collect`] and not by the
+/// collector, which works on the readers' time too.
+struct Replaced<T> {
+    _value: Link<T>,
+    unseen: Arc<AtomicBool>,
+    then: Box<dyn FnOnce() + Send>,
 }
 
 impl<T: Send + Sync + 'static> EpochCell<T> {
     pub(crate) fn new(value: T) -> Arc<Self> {
         Arc::new(Self {
             collector: Collector::new(),
-            current: Atomic::new(value),
+            current: Link(Atomic::new(value)),
+            replaced: Mutex::new(Vec::new()),
         })
     }
 
-    /// A reader for the calling thread.
-    pub(crate) fn reader(self: &Arc<Self>) -> EpochReader<T> {
-        EpochReader {
-            handle: self.collector.register(),
-            cell: Arc::clone(self),
-        }
-    }
-
     /// Puts `next` in the place of the current value. When no reader can hold the old one any
-    /// more, `unseen` is called and the old value is dropped.
-    ///
-    /// Writers take turns by a lock of their own.
-    pub(crate) fn replace(&self, next: T, unseen: impl FnOnce() + Send + 'static) {
+    /// more, [`collect`](Self::collect) calls `then` and drops the old value.
+    pub(crate) fn replace(&self, next: T, then: impl FnOnce() + Send + 'static) {
         let handle = self.collector.register();
         let guard = handle.pin();
+        let unseen = Arc::new(AtomicBool::new(
+            seeded!(false, "wiped before grace" => true),
+        ));
+        let flag = Arc::clone(&unseen);
+        // Release: what readers did with the old value comes before its end.
+        let have_left = move || flag.store(true, Ordering::Release);
         // AcqRel: Release publishes `next` whole; Acquire, since dropping the old value reads it.
-        let old = self
-            .current
-            .swap(Owned::new(next), Ordering::AcqRel, &guard);
-        guard.defer(unseen);
-        // SAFETY: the swap unlinked `old`, so that only readers pinned before it can still hold
-        // it, and it is unlinked once only.
-        unsafe { guard.defer_destroy(old) };
+        let next = Owned::new(next);
+        let old = self.current.0.swap(next, Ordering::AcqRel, &guard);
+        lock(&self.replaced).push(Replaced {
+            _value: Link(Atomic::from(old)),
+            unseen,
+            then: Box::new(then),
+        });
+        // Only readers that pinned before the swap can hold `old`: this runs when they have left.
+        guard.defer(have_left);
         guard.flush();
     }
 
     /// Drops what no reader can see any more.
     pub(crate) fn collect(&self) {
+        if lock(&self.replaced).is_empty() {
+            return;
+        }
         let handle = self.collector.register();
         for _ in 0..EPOCHS_TO_FREE {
             handle.pin().flush();
         }
+        // Acquire: pairs with the Release in `replace`.
+        let gone: Vec<_> = lock(&self.replaced)
+            .extract_if(.., |old| old.unseen.load(Ordering::Acquire))
+            .collect();
+        for old in gone {
+            (old.then)();
+        }
     }
 }
 
-impl<T> Drop for EpochCell<T> {
+/// The owner of a value in its own allocation, which readers see without owning it.
+struct Link<T>(Atomic<T>);
+
+impl<T> Drop for Link<T> {
     fn drop(&mut self) {
-        let current = std::mem::replace(&mut self.current, Atomic::null());
-        // SAFETY: a reader keeps the cell alive, so none is left, and `current` is never null.
-        drop(unsafe { current.into_owned() });
+        let value = mem::replace(&mut self.0, Atomic::null());
+        // SAFETY: never null, and no other link has this value. No reader has it either: the
+        // current one goes with its cell, which every reader keeps alive, and a replaced one when
+        // it was seen that they have left, or with the cell.
+        drop(unsafe { value.into_owned() });
     }
 }
 
@@ -77,11 +104,20 @@ pub(crate) struct EpochReader<T> {
 }
 
 impl<T: Send + Sync + 'static> EpochReader<T> {
+    /// A reader for the calling thread.
+    pub(crate) fn new(cell: &Arc<EpochCell<T>>) -> Self {
+        Self {
+            handle: cell.collector.register(),
+            cell: Arc::clone(cell),
+        }
+    }
+
     /// The current value, which stays alive and the same while the pin is held.
     pub(crate) fn pin(&self) -> Pinned<'_, T> {
         let guard = self.handle.pin();
         // Acquire: pairs with the Release of the swap, so that the value is seen whole.
-        let shared = self.cell.current.load(Ordering::Acquire, &guard);
+        let order = seeded!(Ordering::Acquire, "array read relaxed" => Ordering::Relaxed);
+        let shared = self.cell.current.0.load(order, &guard);
         // SAFETY: never null; loaded under `guard`, which `Pinned` keeps.
         let value = unsafe { NonNull::new_unchecked(shared.as_raw().cast_mut()) };
         Pinned {
@@ -111,7 +147,7 @@ impl<T> Deref for Pinned<'_, T> {
 
 #[cfg(all(test, not(dtls_session_loom)))]
 mod tests {
-    use super::EpochCell;
+    use super::{EpochCell, EpochReader};
     use std::sync::Arc;
 
     #[test]
@@ -119,7 +155,7 @@ mod tests {
         let old = Arc::new(());
         let watch = Arc::downgrade(&old);
         let cell = EpochCell::new(old);
-        let reader = cell.reader();
+        let reader = EpochReader::new(&cell);
 
         let pinned = reader.pin();
         cell.replace(Arc::new(()), || {});
@@ -127,6 +163,26 @@ mod tests {
         assert!(watch.upgrade().is_some(), "a reader still sees it");
 
         drop(pinned);
+        cell.collect();
+        assert!(watch.upgrade().is_none());
+    }
+
+    #[test]
+    fn a_reader_never_spends_its_time_on_dropping() {
+        let old = Arc::new(());
+        let watch = Arc::downgrade(&old);
+        let cell = EpochCell::new(old);
+        let reader = EpochReader::new(&cell);
+
+        let pinned = reader.pin();
+        cell.replace(Arc::new(()), || {});
+        cell.collect();
+        drop(pinned);
+        // Often enough for the collector to make the reader work for it.
+        for _ in 0..1000 {
+            reader.pin();
+        }
+        assert!(watch.upgrade().is_some(), "left to the writer");
         cell.collect();
         assert!(watch.upgrade().is_none());
     }

@@ -1,14 +1,18 @@
 //! Every atomic of the crate comes from here: `std`'s, or `loom`'s while it model-checks the code
 //! that ships (`--cfg dtls_session_loom`).
 
+#[cfg(dtls_session_loom)]
+mod checked;
 mod epoch_cell;
 #[cfg(all(target_os = "linux", not(dtls_session_loom)))]
 mod mapping;
+pub(crate) mod mutant;
 mod once_box;
 mod prefetch;
 mod words;
 
 pub(crate) use epoch_cell::{EpochCell, EpochReader, Pinned};
+pub(crate) use mutant::seeded;
 pub(crate) use once_box::OnceBox;
 pub(crate) use prefetch::prefetch;
 pub(crate) use words::{Words, zeroed_words};
@@ -20,10 +24,9 @@ pub(crate) use std::sync::{
 };
 
 #[cfg(dtls_session_loom)]
-pub(crate) use loom::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
-};
+pub(crate) use checked::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
+#[cfg(dtls_session_loom)]
+pub(crate) use loom::sync::{Arc, Mutex, atomic::Ordering};
 
 /// Locks `mutex`; a panic of an earlier holder does not matter, since every holder leaves the
 /// guarded value whole before anything that could panic.
@@ -31,4 +34,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> impl std::ops::DerefMut<Target = T> +
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The pointer, of which no other thread can know any more.
+pub(crate) fn owned_pointer<T>(pointer: &mut AtomicPtr<T>) -> *mut T {
+    #[cfg(not(dtls_session_loom))]
+    return *pointer.get_mut();
+    #[cfg(dtls_session_loom)]
+    return pointer.with_mut(|pointer| *pointer);
 }

@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 use std::ptr;
 
-use super::{AtomicPtr, Ordering};
+use super::{AtomicPtr, Ordering, owned_pointer};
 
 /// A box that is empty until one thread fills it; it never changes after that.
 ///
@@ -29,6 +29,11 @@ impl<T> OnceBox<T> {
         // SAFETY: not null means that `set` leaked a box into it; it is freed in `drop` only,
         // which needs `&mut self`, and nobody hands out `&mut T`.
         unsafe { pointer.as_ref() }
+    }
+
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        // SAFETY: as in `get`; `&mut self` says that no other thread is here any more.
+        unsafe { owned_pointer(&mut self.pointer).as_mut() }
     }
 
     /// Fills the box if it is empty, otherwise drops `value`. Returns what is in it now, and
@@ -58,8 +63,7 @@ impl<T> OnceBox<T> {
 
 impl<T> Drop for OnceBox<T> {
     fn drop(&mut self) {
-        // Relaxed: `&mut self` says that no other thread is here any more.
-        let pointer = self.pointer.load(Ordering::Relaxed);
+        let pointer = owned_pointer(&mut self.pointer);
         if !pointer.is_null() {
             // SAFETY: `set` leaked this box and nobody else frees it.
             drop(unsafe { Box::from_raw(pointer) });
