@@ -14,7 +14,7 @@ survived=0 found=0
 while IFS='|' read -r bug model; do
     [ -n "$bug" ] || continue
     bug=$(sed 's/ *$//' <<<"$bug") model=${model// /}
-    "$models" --list 2>/dev/null | grep -qx "$model: test" ||
+    "$models" --list 2>/dev/null | grep -x "$model: test" >/dev/null ||
         { echo "no such model: $model" >&2; exit 1; }
     # Bugs crash: their noise is not wanted, and neither is a core.
     if (ulimit -c 0; DTLS_SESSION_MUTANT=$bug timeout 240 "$models" --exact "$model") \
