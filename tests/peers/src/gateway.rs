@@ -3,22 +3,31 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::Result;
 use crate::folder::Folder;
+use crate::killed::Killed;
 
 /// How long the gateway may take to start, or for something to show in its metrics.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often to look.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Counts the ticket keys that can be used.
+const KEYS: &str = "gateway_ticket_keys";
+
+const EARLY_DATA_BYTES: &str = "gateway_early_data_bytes_total";
+
 /// A gateway, until it is dropped.
 pub struct Gateway {
-    child: Child,
+    process: Killed,
     /// Where clients find it.
     pub address: SocketAddr,
     metrics: SocketAddr,
@@ -29,53 +38,58 @@ pub struct Gateway {
 impl Gateway {
     /// Starts a gateway with so many workers and what `args` say.
     pub fn start(workers: usize, args: &[&str]) -> Result<Self> {
-        let address = free_udp_address()?;
-        let metrics = free_tcp_address()?;
-        let mut all = vec!["serve".into(), "--workers".into(), workers.to_string()];
-        all.extend(["--listen".into(), address.to_string()]);
-        all.extend(["--metrics".into(), metrics.to_string()]);
-        all.extend(args.iter().map(|arg| String::from(*arg)));
+        let any = "127.0.0.1:0";
+        let fixed =
+            ["serve", "--workers", &workers.to_string(), "--metrics", any].map(String::from);
+        let given = args.iter().map(|arg| String::from(*arg));
+        let args: Vec<String> = fixed.into_iter().chain(given).collect();
         let folder = Folder::new()?;
-        let mut gateway = Self {
-            child: spawn(&all, &folder.file(LOG))?,
+        let (process, address, metrics) = start(&args, any, &folder)?;
+        Ok(Self {
+            process,
             address,
             metrics,
-            args: all,
+            args,
             folder,
-        };
-        gateway.await_ready()?;
-        Ok(gateway)
+        })
     }
 
-    /// Kills the process, and starts another one with the same arguments.
+    /// Kills the process, and starts another one with the same arguments and address.
     pub fn restart(&mut self) -> Result<()> {
-        self.kill();
-        self.child = spawn(&self.args, &self.folder.file(LOG))?;
-        self.await_ready()
+        self.process.kill();
+        let address = self.address.to_string();
+        (self.process, self.address, self.metrics) = start(&self.args, &address, &self.folder)?;
+        Ok(())
     }
 
     /// Has the gateway take up a new ticket key.
     pub fn rotate(&self) -> Result<()> {
         let before = self.metric(KEYS)?;
         self.ask_to_rotate()?;
-        self.eventually("a new key", || Ok(self.metric(KEYS)? > before))
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if self.metric(KEYS)? > before {
+                return Ok(());
+            }
+            std::thread::sleep(TICK);
+        }
+        Err("no new key comes".into())
     }
 
     /// The same, without waiting for it.
     pub fn ask_to_rotate(&self) -> Result<()> {
-        self.signal(Signal::HUP)
+        self.process.signal(Signal::HUP)
     }
 
     /// Tells the gateway to end in good order, and waits for it. `true` if its exit code says so.
     pub fn drain(&mut self) -> Result<bool> {
-        self.signal(Signal::TERM)?;
+        self.process.signal(Signal::TERM)?;
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
-            let ended = self.child.try_wait().map_err(|why| why.to_string())?;
-            if let Some(status) = ended {
+            if let Some(status) = self.process.ended()? {
                 return Ok(status.success());
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(TICK);
         }
         Err("the gateway does not end".into())
     }
@@ -83,11 +97,6 @@ impl Gateway {
     /// Bytes of early data that the application was given.
     pub fn early_data_bytes(&self) -> Result<u64> {
         self.metric(EARLY_DATA_BYTES)
-    }
-
-    /// The sum of a metric over all its labels; 0 if it is not there.
-    pub fn metric(&self, name: &str) -> Result<u64> {
-        Ok(self.metrics()?.get(name).copied().unwrap_or(0.0) as u64)
     }
 
     /// All metrics, each summed over its labels.
@@ -107,7 +116,14 @@ impl Gateway {
     /// The id of its process.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
+    }
+
+    fn metric(&self, name: &str) -> Result<u64> {
+        let metric = self.metrics()?.get(name).copied();
+        metric
+            .map(|value| value as u64)
+            .ok_or_else(|| format!("no metric {name}"))
     }
 
     fn scrape(&self) -> Result<String> {
@@ -125,74 +141,57 @@ impl Gateway {
         let body = text.split_once("\r\n\r\n").map(|(_, body)| body.into());
         body.ok_or_else(|| format!("not an answer: {text}"))
     }
-
-    fn await_ready(&mut self) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            if self.scrape().is_ok() {
-                return Ok(());
-            }
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("the gateway ended, {status}:\n{}", self.log()));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Err(format!("the gateway does not start:\n{}", self.log()))
-    }
-
-    fn eventually(&self, what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            if holds()? {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Err(format!("{what} does not come"))
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or("no process id")?;
-        kill_process(pid, signal).map_err(|why| format!("{signal:?}: {why}"))
-    }
-
-    fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.file(LOG)).unwrap_or_default()
-    }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.kill();
         if std::thread::panicking() {
-            eprintln!("the gateway's log:\n{}", self.log());
+            eprintln!("the gateway's log:\n{}", log(&self.folder));
         }
     }
 }
 
-/// Where a gateway's output goes.
+/// Where a gateway's output goes, and its log.
+const OUTPUT: &str = "output";
 const LOG: &str = "log";
 
-/// Counts the ticket keys that can be used.
-const KEYS: &str = "gateway_ticket_keys";
+/// Starts a gateway at `listen`. Returns where it listens, and where its metrics are.
+fn start(
+    args: &[String],
+    listen: &str,
+    folder: &Folder,
+) -> Result<(Killed, SocketAddr, SocketAddr)> {
+    let (output, log_file) = (folder.file(OUTPUT), folder.file(LOG));
+    let output_file = File::create(&output).map_err(|why| why.to_string())?;
+    let log_file = File::options().create(true).append(true).open(log_file);
+    let mut command = Command::new(binary());
+    command.args(args).args(["--listen", listen]);
+    command
+        .stdout(output_file)
+        .stderr(log_file.map_err(|why| why.to_string())?);
+    let mut process = Killed::spawn(&mut command)?;
 
-const EARLY_DATA_BYTES: &str = "gateway_early_data_bytes_total";
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end && process.ended()?.is_none() {
+        let output = fs::read_to_string(&output).unwrap_or_default();
+        let address = said(&output, "listening on ", ',');
+        let metrics = said(&output, "metrics on http://", '/');
+        if let (Some(address), Some(metrics)) = (address, metrics) {
+            return Ok((process, address, metrics));
+        }
+        std::thread::sleep(TICK);
+    }
+    Err(format!("the gateway does not start:\n{}", log(folder)))
+}
 
-fn spawn(args: &[String], log: &Path) -> Result<Child> {
-    let binary = binary();
-    let output = File::options().create(true).append(true).open(log);
-    let output = output.map_err(|why| format!("{}: {why}", log.display()))?;
-    let errors = output.try_clone().map_err(|why| why.to_string())?;
-    let mut command = Command::new(&binary);
-    command.args(args).stdout(output).stderr(errors);
-    let child = command.spawn();
-    child.map_err(|why| format!("{} (built by run.sh): {why}", binary.display()))
+/// The address that `output` names between `before` and `after`.
+fn said(output: &str, before: &str, after: char) -> Option<SocketAddr> {
+    let (_, rest) = output.split_once(before)?;
+    rest.split_once(after)?.0.parse().ok()
+}
+
+fn log(folder: &Folder) -> String {
+    fs::read_to_string(folder.file(LOG)).unwrap_or_default()
 }
 
 /// The example that `run.sh` builds.
@@ -205,19 +204,4 @@ fn binary() -> PathBuf {
         )
         .into(),
     }
-}
-
-/// An address of loopback at which nobody listens.
-pub fn free_udp_address() -> Result<SocketAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
-    socket
-        .and_then(|socket| socket.local_addr())
-        .map_err(|why| why.to_string())
-}
-
-fn free_tcp_address() -> Result<SocketAddr> {
-    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    socket
-        .and_then(|socket| socket.local_addr())
-        .map_err(|why| why.to_string())
 }

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod folder;
 pub mod gateway;
+pub mod killed;
 pub mod proxy;
 pub mod scene;
 pub mod wolfssl_server;

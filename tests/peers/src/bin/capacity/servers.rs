@@ -1,10 +1,11 @@
 //! The two servers, each in a process of its own with one thread that serves, on the first core.
 
-use std::net::SocketAddr;
-use std::process::{Child, Command};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::Command;
 
 use dtls_session_peers::client::{Connection, Own};
-use dtls_session_peers::gateway::{Gateway, free_udp_address};
+use dtls_session_peers::gateway::Gateway;
+use dtls_session_peers::killed::Killed;
 use dtls_session_peers::{Result, scene};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -24,16 +25,6 @@ pub(crate) enum Kind {
     Wolfssl { _child: Killed },
 }
 
-/// A child that is killed when this is dropped.
-pub(crate) struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 impl Server {
     pub(crate) fn gateway() -> Result<Self> {
         let gateway = Gateway::start(1, &[])?;
@@ -49,15 +40,14 @@ impl Server {
         let address = free_udp_address()?;
         let myself = std::env::current_exe().map_err(|why| why.to_string())?;
         let mut command = Command::new(myself);
-        let child = command.args([WOLFSSL_SERVER, &address.to_string()]).spawn();
-        let child = Killed(child.map_err(|why| why.to_string())?);
+        let child = Killed::spawn(command.args([WOLFSSL_SERVER, &address.to_string()]))?;
         // It is ready when somebody is answered.
         let (connection, _) = Connection::<Own>::connect(address, &scene::x25519(), None, &[])?;
         connection.close();
         Ok(Self {
             name: "wolfSSL",
             address,
-            process: child.0.id(),
+            process: child.id(),
             kind: Kind::Wolfssl { _child: child },
         })
     }
@@ -82,4 +72,11 @@ pub(crate) enum Core {
     First,
     /// That of the clients.
     Last,
+}
+
+/// An address of loopback at which nobody listens.
+fn free_udp_address() -> Result<SocketAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+    let address = socket.and_then(|socket| socket.local_addr());
+    address.map_err(|why| why.to_string())
 }
