@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 
@@ -80,9 +80,14 @@ impl Gateway {
     /// With as many tickets out as `outstanding` says. Of these, `pooled` are clients' and as many
     /// are kept in `opaque`. If clients need more, they are issued.
     pub fn new(outstanding: usize, pooled: usize) -> Self {
+        Self::within(outstanding, pooled, Duration::MAX)
+    }
+
+    /// The same, but with fewer tickets if that takes too long.
+    pub fn within(outstanding: usize, pooled: usize, patience: Duration) -> Self {
         let engine = Engine::builder().build(&SystemRandom::new(), now());
         let mut gateway = Self::of(&engine.expect("built"), 0);
-        gateway.issue(pooled, outstanding / pooled.max(1));
+        gateway.issue(pooled, outstanding / pooled.max(1), patience);
         gateway
     }
 
@@ -98,12 +103,16 @@ impl Gateway {
     }
 
     /// Issues tickets to `count` clients, each among `spacing` tickets.
-    fn issue(&mut self, count: usize, spacing: usize) {
+    fn issue(&mut self, count: usize, spacing: usize, patience: Duration) {
         let reader = self.worker.engine().keys().reader();
         let lane = self.worker.lane();
         let mut clients = Vec::with_capacity(count);
         let (now, mut out) = (now(), [0; 1024]);
+        let start = Instant::now();
         for _ in 0..count {
+            if start.elapsed() > patience {
+                break;
+            }
             let keys = reader.snapshot();
             let mut sealed = 0;
             for _ in 1..spacing {
@@ -136,13 +145,13 @@ impl Gateway {
         let len = self.worker.issue(&session, address.ip(), now, out);
         let body = &out[HANDSHAKE_HEADER_LEN..len.expect("there are serials")];
         let ticket = NewSessionTicket::parse(body).expect("it is well-formed");
-        Client::new(address, &psk, &ticket)
+        Client::new(address, &psk, &ticket, now)
     }
 
     /// First flights of `count` clients, sent now.
     pub fn flights(&mut self, count: usize) -> Vec<Flight> {
         if self.pool.len() < count {
-            self.issue(16 * ROUND, 64);
+            self.issue(16 * ROUND, 64, Duration::MAX);
         }
         let clients = self.pool.drain(..count);
         clients
@@ -194,7 +203,7 @@ impl NaiveGateway {
     pub fn flights(&mut self, count: usize) -> Vec<Flight> {
         let flight = |_| {
             let (address, psk) = self.clients.next();
-            let client = |ticket: &NewSessionTicket<'_>| Client::new(address, &psk, ticket);
+            let client = |ticket: &NewSessionTicket<'_>| Client::new(address, &psk, ticket, now());
             let client = self.naive.issue(&psk, address.ip(), client);
             client.first_flight(&mut self.random)
         };

@@ -60,8 +60,14 @@ impl Clients {
 }
 
 impl Client {
-    pub fn new(address: SocketAddr, psk: &[u8; 32], ticket: &NewSessionTicket<'_>) -> Self {
-        let session = ClientSession::from_psk(ticket, SUITE, psk, Some(ALPN), now());
+    /// It receives its ticket when that is issued.
+    pub fn new(
+        address: SocketAddr,
+        psk: &[u8; 32],
+        ticket: &NewSessionTicket<'_>,
+        issued: UnixMillis,
+    ) -> Self {
+        let session = ClientSession::from_psk(ticket, SUITE, psk, Some(ALPN), issued);
         let session = session.expect("a ticket that can be kept");
         Self { address, session }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hint::black_box;
 use std::mem;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use dtls_session::EncryptedTicket;
@@ -136,11 +136,21 @@ fn strike_all(
 
 /// A map in which `outstanding` used tickets are remembered, filled by two threads.
 pub fn filled(outstanding: usize) -> DashMap<Name, u64> {
+    filled_within(outstanding, Duration::MAX)
+}
+
+/// The same, but with fewer if that takes too long.
+pub fn filled_within(outstanding: usize, patience: Duration) -> DashMap<Name, u64> {
     let used = DashMap::with_capacity(outstanding + ROUND);
-    let fill = |seed: u64, count: usize| {
+    let start = Instant::now();
+    let fill = |seed: u64, mut count: usize| {
         let mut random = Shuffler(seed);
-        for _ in 0..count {
-            used.insert(random.bytes(), EXPIRES);
+        while count > 0 && start.elapsed() < patience {
+            let chunk = count.min(1 << 16);
+            for _ in 0..chunk {
+                used.insert(random.bytes(), EXPIRES);
+            }
+            count -= chunk;
         }
     };
     std::thread::scope(|scope| {

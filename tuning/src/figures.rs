@@ -1,0 +1,53 @@
+//! What was measured, in the order in which it was.
+
+use std::fmt;
+
+/// Names and values. A name ends in its unit; a ratio has none.
+#[derive(Default)]
+pub(crate) struct Figures {
+    sections: Vec<Section>,
+}
+
+struct Section {
+    title: String,
+    figures: Vec<(&'static str, f64)>,
+}
+
+impl Figures {
+    /// Begins a section of the table.
+    pub(crate) fn section(&mut self, title: impl Into<String>) {
+        self.sections.push(Section {
+            title: title.into(),
+            figures: Vec::new(),
+        });
+    }
+
+    /// Adds a figure to the section that was begun last.
+    pub(crate) fn add(&mut self, name: &'static str, value: f64) {
+        match self.sections.last_mut() {
+            Some(section) => section.figures.push((name, value)),
+            None => unreachable!("a section is begun first"),
+        }
+    }
+
+    /// One object of one line.
+    pub(crate) fn json(&self) -> String {
+        let all = self.sections.iter().flat_map(|section| &section.figures);
+        let fields: Vec<_> = all
+            .map(|(name, value)| format!("\"{name}\":{value:.3}"))
+            .collect();
+        format!("{{{}}}", fields.join(","))
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Section { title, figures } in &self.sections {
+            writeln!(f, "\n{title}")?;
+            for (name, value) in figures {
+                writeln!(f, "    {name:<40} {value:>12.2}")?;
+            }
+        }
+        Ok(())
+    }
+}
