@@ -207,14 +207,20 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
     /// another hash: the outer hash of an HMAC.
     #[inline]
     pub(super) fn hash_words(mut state: [W; 8], words: &[W]) -> [W; 8] {
+        W::compress(&mut state, slice::from_ref(&Self::last_block(words)));
+        state
+    }
+
+    /// The last block of a hash of one block and `words`.
+    #[inline]
+    pub(super) fn last_block(words: &[W]) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
         let len = size_of_val(words);
         W::write(words, &mut block[..len]);
         block[len] = 0x80;
         let bits = (8 * (BLOCK + len) as u64).to_be_bytes();
         block[BLOCK - bits.len()..].copy_from_slice(&bits);
-        W::compress(&mut state, slice::from_ref(&block));
-        state
+        block
     }
 
     /// The chaining value behind `block` at the start of a message.
@@ -245,21 +251,27 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
         self.buffer[..rest.len()].copy_from_slice(rest);
     }
 
-    /// Pads (FIPS 180-4, 5.1) and gives the last chaining value.
+    /// The last chaining value.
     #[inline]
     pub(super) fn finish(mut self) -> [W; 8] {
-        let buffered = self.buffered();
-        self.buffer[buffered] = 0x80;
-        self.buffer[buffered + 1..].fill(0);
-        // The length takes two words, of which 64 bits are enough for all that can be hashed.
-        if buffered + 1 + 2 * size_of::<W>() > BLOCK {
-            W::compress(&mut self.state, slice::from_ref(&self.buffer));
-            self.buffer.fill(0);
-        }
-        let bits = self.total.wrapping_mul(8).to_be_bytes();
-        self.buffer[BLOCK - bits.len()..].copy_from_slice(&bits);
-        W::compress(&mut self.state, slice::from_ref(&self.buffer));
+        let (mut blocks, len) = self.padding();
+        W::compress(&mut self.state, &blocks[..len]);
+        blocks.as_flattened_mut().zeroize();
         self.state
+    }
+
+    /// The one or two blocks that end the message if nothing follows (FIPS 180-4, 5.1).
+    #[inline]
+    pub(super) fn padding(&self) -> ([[u8; BLOCK]; 2], usize) {
+        let buffered = self.buffered();
+        let mut blocks = [[0; BLOCK]; 2];
+        blocks[0][..buffered].copy_from_slice(&self.buffer[..buffered]);
+        blocks[0][buffered] = 0x80;
+        // The length takes two words, of which 64 bits are enough for all that can be hashed.
+        let last = usize::from(buffered + 1 + 2 * size_of::<W>() > BLOCK);
+        let bits = self.total.wrapping_mul(8).to_be_bytes();
+        blocks[last][BLOCK - bits.len()..].copy_from_slice(&bits);
+        (blocks, last + 1)
     }
 
     /// Blocks left to compress, if `len` bytes follow and then the padding.

@@ -1,10 +1,10 @@
-//! What stands for AVX-512 on other architectures: nothing that exists.
+//! What stands for the instructions of x86-64 elsewhere: nothing that exists.
 
-use super::{Digest, Job, Secret};
+use super::{BINDER_KEY_LEN, Digest, EARLY_SECRET_LEN, Secret, Sha256Job};
 
 pub(super) const LANES: usize = 16;
 
-pub(super) type Jobs<'a, T> = [Option<Job<'a, T>>; LANES];
+type Jobs<'a, const KEY: usize, T> = [Option<Sha256Job<'a, KEY, T>>; LANES];
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Avx512 {}
@@ -23,11 +23,24 @@ impl Avx512 {
         match self {}
     }
 
-    pub(super) fn binders(self, _: &mut Jobs<'_, Digest>) {
+    pub(super) fn binders(self, _: &mut Jobs<'_, BINDER_KEY_LEN, Digest>) {
         match self {}
     }
 
-    pub(super) fn early_traffic_secrets(self, _: &mut Jobs<'_, Secret>) {
+    pub(super) fn early_traffic_secrets(self, _: &mut Jobs<'_, EARLY_SECRET_LEN, Secret>) {
+        match self {}
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ShaNi {}
+
+impl ShaNi {
+    pub(super) fn detect() -> Option<Self> {
+        None
+    }
+
+    pub(super) fn compress(self, _: [&mut [u32; 8]; 2], _: [&[[u8; 64]]; 2]) {
         match self {}
     }
 }

@@ -4,16 +4,16 @@
 use std::arch::x86_64::*;
 use zeroize::Zeroize;
 
-pub(super) use super::avx512::{Avx512, LANES};
 use super::avx512::{
-    States, Words, compress, insert, load_blocks, load_digests, load_states, load_words,
-    store_block, store_states,
+    Avx512, LANES, States, Words, compress, insert, load_blocks, load_digests, load_states,
+    load_words, store_block, store_states,
 };
-use super::{Digest, Job, Secret};
-use crate::schedule::hash::{Running, Stream, Word};
+use super::few::{DIGEST_AT, INFO_BLOCK};
+use super::{BINDER_KEY_LEN, Digest, EARLY_SECRET_LEN, Secret, Sha256Job};
+use crate::schedule::hash::{Stream, Word};
 
 /// The jobs of the lanes; none in the last of them, if there are fewer.
-pub(super) type Jobs<'a, T> = [Option<Job<'a, T>>; LANES];
+type Jobs<'a, const KEY: usize, T> = [Option<Sha256Job<'a, KEY, T>>; LANES];
 
 /// The transcripts of jobs, and the data that is hashed behind them.
 type Transcripts<'j> = [Option<(&'j mut Stream<u32, 64>, &'j [u8])>; LANES];
@@ -22,9 +22,14 @@ type Transcripts<'j> = [Option<(&'j mut Stream<u32, 64>, &'j [u8])>; LANES];
 const ALL: u16 = u16::MAX;
 
 impl Avx512 {
-    /// As [`WideHasher::binders`](super::WideHasher::binders), for jobs with SHA-256.
-    pub(super) fn binders(self, jobs: &mut Jobs<'_, Digest>) {
-        let (inner, outer) = (keys(jobs, 0), keys(jobs, 32));
+    /// As [`WideHasher::binders`](crate::schedule::wide::WideHasher::binders).
+    pub(in super::super) fn binders(self, jobs: &mut Jobs<'_, BINDER_KEY_LEN, Digest>) {
+        let [inner, outer] = [0, 1].map(|half| {
+            jobs.each_ref().map(|job| match job {
+                Some(job) => &job.key.as_chunks().0[half],
+                None => &[0; 32],
+            })
+        });
         let mut macs = [[0; 8]; LANES];
         // SAFETY: a value of this type exists only where the features were detected.
         unsafe { binders(&mut transcripts(jobs), &inner, &outer, &mut macs) };
@@ -33,10 +38,16 @@ impl Avx512 {
         }
     }
 
-    /// As [`WideHasher::early_traffic_secrets`](super::WideHasher::early_traffic_secrets), for
-    /// jobs with SHA-256.
-    pub(super) fn early_traffic_secrets(self, jobs: &mut Jobs<'_, Secret>) {
-        let keys = keys(jobs, 0);
+    /// As
+    /// [`WideHasher::early_traffic_secrets`](crate::schedule::wide::WideHasher::early_traffic_secrets).
+    pub(in super::super) fn early_traffic_secrets(
+        self,
+        jobs: &mut Jobs<'_, EARLY_SECRET_LEN, Secret>,
+    ) {
+        let keys = jobs.each_ref().map(|job| match job {
+            Some(job) => job.key,
+            None => &[0; 32],
+        });
         let mut secrets = [[0; 8]; LANES];
         // SAFETY: a value of this type exists only where the features were detected.
         unsafe { early_traffic_secrets(&mut transcripts(jobs), &keys, &mut secrets) };
@@ -47,21 +58,10 @@ impl Avx512 {
     }
 }
 
-fn transcripts<'j, T>(jobs: &'j mut Jobs<'_, T>) -> Transcripts<'j> {
+fn transcripts<'j, const KEY: usize, T>(jobs: &'j mut Jobs<'_, KEY, T>) -> Transcripts<'j> {
     jobs.each_mut().map(|job| {
         let job = job.as_mut()?;
-        match &mut job.transcript.0.0 {
-            Running::Sha256(stream) => Some((stream, job.data)),
-            Running::Sha384(_) => None,
-        }
-    })
-}
-
-/// 32 bytes of the key of each job.
-fn keys<'a, T>(jobs: &Jobs<'a, T>, at: usize) -> [&'a [u8; 32]; LANES] {
-    jobs.each_ref().map(|job| {
-        let key = job.as_ref().and_then(|job| job.key.get(at..));
-        key.and_then(<[u8]>::first_chunk).unwrap_or(&[0; 32])
+        Some((&mut *job.stream, job.data))
     })
 }
 
@@ -89,8 +89,8 @@ fn early_traffic_secrets(
     let outer = key_block(&key, 0x5c5c_5c5c);
     key.zeroize();
     let mut info = [_mm512_setzero_si512(); 16];
-    for (word, all) in info.iter_mut().zip(INFO_BLOCK) {
-        *word = _mm512_set1_epi32(all as i32);
+    for (word, bytes) in info.iter_mut().zip(INFO_BLOCK.as_chunks().0) {
+        *word = _mm512_set1_epi32(i32::from_be_bytes(*bytes));
     }
     // The digest does not begin with a word.
     const { assert!(DIGEST_AT % 4 == 1) };
@@ -101,29 +101,6 @@ fn early_traffic_secrets(
     }
     hmac(inner, outer, &info, secrets);
 }
-
-/// Before the digest in the HkdfLabel of the early traffic secret (RFC 8446, 7.1).
-const HKDF_LABEL: &[u8; DIGEST_AT] = b"\x00\x20\x11dtls13c e traffic\x20";
-const DIGEST_AT: usize = 21;
-
-/// The block that HKDF-Expand hashes behind that of the key: HkdfLabel, counter and padding, with
-/// zeros where the digest has its place.
-const INFO_BLOCK: [u32; 16] = {
-    const LEN: usize = DIGEST_AT + 32 + 1;
-    let mut block = [0; 64];
-    block.split_at_mut(DIGEST_AT).0.copy_from_slice(HKDF_LABEL);
-    block[LEN - 1] = 1;
-    block[LEN] = 0x80;
-    let mut words = [0; 16];
-    let mut word = 0;
-    while word < 15 {
-        let bytes = &block.as_chunks::<4>().0[word];
-        words[word] = u32::from_be_bytes(*bytes);
-        word += 1;
-    }
-    words[15] = 8 * (64 + LEN as u32);
-    words
-};
 
 /// The MACs over a last block, from the chaining values of the inner and the outer hash.
 #[inline]
