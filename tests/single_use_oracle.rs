@@ -211,11 +211,12 @@ impl World {
             );
         }
         let repeated = self.judged.get(&(which, lane, port));
-        let expected = if repeated.is_some_and(|at| at.abs_diff(now.0) < 1_000) {
-            [Seen::Retransmission].to_vec()
-        } else if now >= ticket.expires {
+        let expected = if now >= ticket.expires {
+            // Before all: a ticket whose time is over is not even a retransmission.
             use dtls_session::admission::NoResumption::{TicketExpired, UnknownKey};
             vec![Seen::Full(TicketExpired), Seen::Full(UnknownKey)]
+        } else if repeated.is_some_and(|at| at.abs_diff(now.0) < 1_000) {
+            [Seen::Retransmission].to_vec()
         } else if now.saturating_since(flight.expected_arrival) > Duration::from_secs(10) {
             vec![Seen::Resume(NoEarlyData::Late)]
         } else if flight.expected_arrival.saturating_since(now) > Duration::from_secs(10) {
