@@ -21,8 +21,21 @@ const EPOCHS_TO_FREE: usize = 1;
 pub(crate) struct EpochCell<T> {
     collector: Collector,
     current: Link<T>,
-    replaced: Mutex<Vec<Replaced<T>>>,
+    writer: Mutex<Writer<T>>,
 }
+
+/// What writers use, one at a time.
+struct Writer<T> {
+    /// One for all writers: each handle that goes leaves garbage, and with a reader that is stuck
+    /// it would pile up.
+    handle: LocalHandle,
+    replaced: Vec<Replaced<T>>,
+}
+
+// SAFETY: a handle is not `Send` since two threads must not use it, or guards of it, at once. It
+// has nothing of the thread that made it, and here the lock lets one use it at a time, whose
+// guards end before the lock does. What was deferred through it is `Send`.
+unsafe impl<T: Send> Send for Writer<T> {}
 
 /// A value that readers may still see. It is dropped by [`EpochCell::collect`] and not by the
 /// collector, which works on the readers' time too.
@@ -34,17 +47,22 @@ struct Replaced<T> {
 
 impl<T: Send + Sync + 'static> EpochCell<T> {
     pub(crate) fn new(value: T) -> Arc<Self> {
+        let collector = Collector::new();
         Arc::new(Self {
-            collector: Collector::new(),
+            writer: Mutex::new(Writer {
+                handle: collector.register(),
+                replaced: Vec::new(),
+            }),
+            collector,
             current: Link(Atomic::new(value)),
-            replaced: Mutex::new(Vec::new()),
         })
     }
 
     /// Puts `next` in the place of the current value. When no reader can hold the old one any
     /// more, [`collect`](Self::collect) calls `then` and drops the old value.
     pub(crate) fn replace(&self, next: T, then: impl FnOnce() + Send + 'static) {
-        let handle = self.collector.register();
+        let mut writer = lock(&self.writer);
+        let Writer { handle, replaced } = &mut *writer;
         let guard = handle.pin();
         let unseen = Arc::new(AtomicBool::new(
             seeded!(false, "wiped before grace" => true),
@@ -55,7 +73,7 @@ impl<T: Send + Sync + 'static> EpochCell<T> {
         // AcqRel: Release publishes `next` whole; Acquire, since dropping the old value reads it.
         let next = Owned::new(next);
         let old = self.current.0.swap(next, Ordering::AcqRel, &guard);
-        lock(&self.replaced).push(Replaced {
+        replaced.push(Replaced {
             _value: Link(Atomic::from(old)),
             unseen,
             then: Box::new(then),
@@ -67,20 +85,31 @@ impl<T: Send + Sync + 'static> EpochCell<T> {
 
     /// Drops what no reader can see any more.
     pub(crate) fn collect(&self) {
-        if lock(&self.replaced).is_empty() {
-            return;
-        }
-        let handle = self.collector.register();
-        for _ in 0..EPOCHS_TO_FREE {
-            handle.pin().flush();
-        }
-        // Acquire: pairs with the Release in `replace`.
-        let gone: Vec<_> = lock(&self.replaced)
-            .extract_if(.., |old| old.unseen.load(Ordering::Acquire))
-            .collect();
+        let gone = lock(&self.writer).take_unseen();
+        // Without the lock: a drop can take long, and may come back here.
         for old in gone {
             (old.then)();
         }
+    }
+}
+
+impl<T> Writer<T> {
+    fn take_unseen(&mut self) -> Vec<Replaced<T>> {
+        let mut gone = Vec::new();
+        // The collector works off a part of its backlog at a time.
+        while !self.replaced.is_empty() {
+            for _ in 0..EPOCHS_TO_FREE {
+                self.handle.pin().flush();
+            }
+            let before = gone.len();
+            // Acquire: pairs with the Release in `replace`.
+            let unseen = |old: &mut Replaced<T>| old.unseen.load(Ordering::Acquire);
+            gone.extend(self.replaced.extract_if(.., unseen));
+            if gone.len() == before {
+                break;
+            }
+        }
+        gone
     }
 }
 
