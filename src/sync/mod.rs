@@ -30,6 +30,7 @@ pub(crate) use loom::sync::{Arc, Mutex, atomic::Ordering};
 
 /// Locks `mutex`; a panic of an earlier holder does not matter, since every holder leaves the
 /// guarded value whole before anything that could panic.
+#[cfg(not(dtls_session_tsan))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> impl std::ops::DerefMut<Target = T> + use<'_, T> {
     mutex
         .lock()
@@ -42,4 +43,18 @@ pub(crate) fn owned_pointer<T>(pointer: &mut AtomicPtr<T>) -> *mut T {
     return *pointer.get_mut();
     #[cfg(dtls_session_loom)]
     return pointer.with_mut(|pointer| *pointer);
+}
+
+/// The same, without sleeping: ThreadSanitizer does not see into the part of `std` that sleeps,
+/// and would take what the lock orders for races.
+#[cfg(dtls_session_tsan)]
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> impl std::ops::DerefMut<Target = T> + use<'_, T> {
+    use std::sync::TryLockError;
+    loop {
+        match mutex.try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
 }
