@@ -50,14 +50,13 @@ impl<'k> Judge<'_, 'k> {
         scratch: &'w mut Scratch,
         transcript: &'w mut Transcript,
     ) -> Birth<'k> {
-        let hello = match ClientHello::parse(flow.arrival.hello_body) {
-            Ok(hello) => flow.arrival.hello.insert(hello),
-            Err(malformed) => {
-                let why = AbortReason::MalformedClientHello;
-                flow.decision = Decision::Abort(malformed.alert(), why);
-                return None;
-            }
-        };
+        let hello = flow.arrival.hello.insert(ClientHello::EMPTY);
+        if let Err(malformed) = hello.read(flow.arrival.hello_body) {
+            flow.arrival.hello = None;
+            let why = AbortReason::MalformedClientHello;
+            flow.decision = Decision::Abort(malformed.alert(), why);
+            return None;
+        }
         if let (Some(cookie), true) = (hello.cookie, hello.offers_dtls13) {
             let peer = flow.arrival.datagram.peer;
             let lifetime = self.rules.cookie_lifetime;

@@ -217,7 +217,8 @@ impl<'a> EncryptedTicket<'a> {
     }
 
     /// Authenticates and decrypts the ticket into `scratch`. Says nothing about expiry or use.
-    #[inline]
+    // Always: what it returns is large, and a core stalls where it copies what was just written.
+    #[inline(always)]
     pub fn open<'k, 'b>(
         &self,
         keys: &'k KeySnapshot<'_>,

@@ -70,45 +70,52 @@ impl<'a> ClientHello<'a> {
     /// # Errors
     /// Why it does not parse, and with [`Malformed::alert`] the alert to send.
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut hello = Self::EMPTY;
+        hello.read(body)?;
+        Ok(hello)
+    }
+
+    /// One that says nothing, to be [read](Self::read) into.
+    pub(crate) const EMPTY: Self = Self {
+        legacy_version: 0,
+        random: &[0; 32],
+        legacy_session_id: &[],
+        legacy_cookie: &[],
+        offers_dtls13: false,
+        server_name: None,
+        psk_modes: None,
+        early_data: false,
+        cookie: None,
+        connection_id: None,
+        signature_algorithms: None,
+        pre_shared_keys: None,
+        cipher_suites: &[],
+        alpn: &[],
+        supported_groups: &[],
+        key_share: &[],
+        extensions: &[],
+    };
+
+    /// Reads `body` to where this one is, which is [`EMPTY`](Self::EMPTY): copying a ClientHello
+    /// takes a good part of the time that reading it does.
+    pub(crate) fn read(&mut self, body: &'a [u8]) -> Result<(), Malformed> {
         let mut reader = Reader::new(body);
-        let legacy_version = reader.u16()?;
-        let random = reader.array()?;
-        let legacy_session_id = in_range(reader.vec8()?, 0, 32)?;
-        let legacy_cookie = reader.vec8()?;
-        let cipher_suites = codes(reader.vec16()?)?;
+        self.legacy_version = reader.u16()?;
+        self.random = reader.array()?;
+        self.legacy_session_id = in_range(reader.vec8()?, 0, 32)?;
+        self.legacy_cookie = reader.vec8()?;
+        self.cipher_suites = codes(reader.vec16()?)?;
         let compression_methods = in_range(reader.vec8()?, 1, 255)?;
         // Before TLS 1.3 a ClientHello could end here.
-        let extensions = if reader.is_empty() {
-            &[]
-        } else {
-            reader.vec16()?
-        };
-        reader.finish()?;
-
-        let mut hello = Self {
-            legacy_version,
-            random,
-            legacy_session_id,
-            legacy_cookie,
-            offers_dtls13: false,
-            server_name: None,
-            psk_modes: None,
-            early_data: false,
-            cookie: None,
-            connection_id: None,
-            signature_algorithms: None,
-            pre_shared_keys: None,
-            cipher_suites,
-            alpn: &[],
-            supported_groups: &[],
-            key_share: &[],
-            extensions,
-        };
-        let has_key_share = hello.read_extensions(body.len())?;
-        if hello.offers_dtls13 {
-            hello.check_dtls13(compression_methods, has_key_share)?;
+        if !reader.is_empty() {
+            self.extensions = reader.vec16()?;
         }
-        Ok(hello)
+        reader.finish()?;
+        let has_key_share = self.read_extensions(body.len())?;
+        if self.offers_dtls13 {
+            self.check_dtls13(compression_methods, has_key_share)?;
+        }
+        Ok(())
     }
 
     /// The offered cipher suites, by preference.
