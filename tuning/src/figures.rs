@@ -30,10 +30,23 @@ impl Figures {
         }
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        self.sections
+            .iter()
+            .flat_map(|section| &section.figures)
+            .copied()
+    }
+
+    /// The figure of this name, which was added.
+    pub(crate) fn get(&self, name: &str) -> f64 {
+        let found = self.iter().find(|(known, _)| *known == name);
+        found.map_or(f64::NAN, |(_, value)| value)
+    }
+
     /// One object of one line.
     pub(crate) fn json(&self) -> String {
-        let all = self.sections.iter().flat_map(|section| &section.figures);
-        let fields: Vec<_> = all
+        let fields: Vec<_> = self
+            .iter()
             .map(|(name, value)| format!("\"{name}\":{value:.3}"))
             .collect();
         format!("{{{}}}", fields.join(","))

@@ -44,6 +44,12 @@ impl Machine {
         }
     }
 
+    /// The largest receive buffer that the system allows a socket, in bytes.
+    pub(crate) fn receive_buffer_max(&self) -> Option<u64> {
+        let (_, most) = self.network.iter().find(|(name, _)| *name == "rmem_max")?;
+        most.parse().ok()
+    }
+
     /// `tickets`, or as many as leave half of the memory to others.
     pub(crate) fn tickets_that_fit(&self, tickets: usize) -> usize {
         let fits = |bytes: u64| usize::try_from(bytes / 2 / BYTES_PER_TICKET).unwrap_or(tickets);

@@ -1,26 +1,36 @@
 //! Measures this machine, the library on it, and its peers beside it.
 //!
-//!     cargo run --release -p dtls-session-tuning -- [--quick] [--json]
+//!     cargo run --release -p dtls-session-tuning -- [--quick] [--json] [--plots DIR] [--profile FILE]
 //!
 //! `--quick` ends within 50 s. `--json` prints one JSON object with every figure as the last line.
+//! `--plots` writes charts in SVG, which takes some minutes; `--profile` writes what is best for
+//! this machine, and what was measured, in TOML.
 
 // What cannot be measured is not worked around.
 #![allow(clippy::expect_used)]
 
+mod batches;
 mod budget;
 // What it measures is what the benches measure.
 #[allow(dead_code)]
 #[path = "../../benches/common/mod.rs"]
 mod common;
-mod cores;
 mod figures;
 mod machine;
 mod measure;
+mod plot;
+mod plots;
+mod profile;
+mod rotation;
+mod scaling;
+mod socket;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use figures::Figures;
 use machine::Machine;
+use profile::Profile;
 
 /// How long it may take.
 #[derive(Clone, Copy)]
@@ -29,14 +39,14 @@ struct Effort {
     rounds: usize,
     /// Tickets that are out while tickets are struck and flights admitted.
     tickets: usize,
-    /// How long getting so many may take, for the library and for a peer. Fewer have to do then.
+    /// How long getting so many may take, for the library and then a peer. Fewer have to do then.
     patience: Duration,
 }
 
 const QUICK: Effort = Effort {
-    rounds: 100,
+    rounds: 80,
     tickets: 64 << 20,
-    patience: Duration::from_secs(12),
+    patience: Duration::from_secs(26),
 };
 
 const THOROUGH: Effort = Effort {
@@ -45,28 +55,82 @@ const THOROUGH: Effort = Effort {
     patience: Duration::MAX,
 };
 
+struct Options {
+    effort: Effort,
+    json: bool,
+    plots: Option<PathBuf>,
+    profile: Option<PathBuf>,
+}
+
 fn main() -> Result<(), String> {
-    let (mut json, mut effort) = (false, THOROUGH);
-    for arg in std::env::args().skip(1) {
-        match arg.as_str() {
-            "--json" => json = true,
-            "--quick" => effort = QUICK,
-            _ => {
-                return Err(format!(
-                    "unknown argument {arg}: --quick and --json are known"
-                ));
-            }
-        }
-    }
+    let options = options()?;
+    let effort = options.effort;
     let machine = Machine::look();
     print!("{machine}");
     let mut figures = Figures::default();
     let tickets = machine.tickets_that_fit(effort.tickets);
     measure::run(tickets, effort, &mut figures);
-    cores::run(effort.rounds, &mut figures);
+    let batches = measure::batches(effort, &mut figures);
+    let workers = measure::workers(machine.cores, effort, &mut figures);
+    let rotation = measure::rotation(effort, &mut figures);
+    measure::socket(effort, &mut figures).map_err(|why| format!("a UDP socket: {why}"))?;
     print!("{figures}");
-    if json {
+
+    if let Some(path) = &options.profile {
+        let profile = Profile {
+            machine: &machine,
+            figures: &figures,
+            batch: batches::sufficient(&batches),
+            throughput: workers[0].1,
+        };
+        let written = std::fs::write(path, profile.to_string());
+        written.map_err(|why| format!("{}: {why}", path.display()))?;
+    }
+    if let Some(directory) = &options.plots {
+        let findings = plots::Findings {
+            batches: &batches,
+            admit_naive_ns: figures.get("admit_naive_ns"),
+            workers: &workers,
+            rotation: &rotation,
+        };
+        let written = plots::write(directory, &findings, effort.rounds);
+        written.map_err(|why| format!("{}: {why}", directory.display()))?;
+    }
+    if options.json {
         println!("{}", figures.json());
     }
     Ok(())
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options {
+        effort: THOROUGH,
+        json: false,
+        plots: None,
+        profile: None,
+    };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut path = || {
+            args.next()
+                .map(PathBuf::from)
+                .ok_or(format!("{arg} needs a path"))
+        };
+        match arg.as_str() {
+            "--quick" => options.effort = QUICK,
+            "--json" => options.json = true,
+            "--plots" => options.plots = Some(path()?),
+            "--profile" => options.profile = Some(path()?),
+            _ => return Err(format!("unexpected argument: {arg}")),
+        }
+    }
+    Ok(options)
+}
+
+/// Keeps the calling thread on a core, if the system lets it.
+fn pin(core: usize) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    if let Some(core) = cores.get(core) {
+        core_affinity::set_for_current(*core);
+    }
 }

@@ -1,14 +1,16 @@
 //! The costs of one core, against the peers.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::Effort;
-use crate::budget;
 use crate::common::admission::{Gateway, accept, reject};
 use crate::common::contest::{Contestant, Lap, race};
 use crate::common::replay::{self, filled_within};
 use crate::common::tickets::{issue, open_native, seal_opaque};
 use crate::figures::Figures;
+use crate::rotation::Rotation;
+use crate::{Effort, batches, budget, rotation, scaling, socket};
 
 /// Clients whose flights are admitted, of all whose tickets are out: more than a race needs.
 const CLIENTS: usize = 1 << 17;
@@ -32,8 +34,10 @@ pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
 
     eprintln!("issuing {tickets} tickets, and filling a map with as many");
     let clients = CLIENTS.min(tickets / 2);
-    let mut gateway = Gateway::within(tickets, clients, effort.patience);
-    let used = Arc::new(filled_within(tickets, effort.patience));
+    let start = Instant::now();
+    let mut gateway = Gateway::within(tickets, clients, effort.patience / 2);
+    let patience = effort.patience.saturating_sub(start.elapsed());
+    let used = Arc::new(filled_within(tickets, patience));
     let issued: u64 = gateway
         .worker
         .engine()
@@ -68,6 +72,68 @@ pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
     figures.add("reject_forged_ns", forged);
     figures.add("reject_forged_per_open", forged / ring);
     figures.add("reject_bad_binder_ns", bad_binder);
+}
+
+/// Adds what a flight costs in batches of 1 to 64.
+pub(crate) fn batches(effort: Effort, figures: &mut Figures) -> Vec<(usize, f64)> {
+    const NAMES: [&str; 7] = [
+        "admit_batch_1_ns",
+        "admit_batch_2_ns",
+        "admit_batch_4_ns",
+        "admit_batch_8_ns",
+        "admit_batch_16_ns",
+        "admit_batch_32_ns",
+        "admit_batch_64_ns",
+    ];
+    figures.section("Admitting a first flight, in batches of other sizes, few tickets out");
+    let batches = batches::run(effort.rounds);
+    for (name, (_, ns)) in NAMES.iter().zip(&batches) {
+        figures.add(name, *ns);
+    }
+    batches
+}
+
+/// Adds what several workers do at once.
+pub(crate) fn workers(cores: usize, effort: Effort, figures: &mut Figures) -> Vec<(usize, f64)> {
+    figures.section("Workers on cores of their own, in flights per second");
+    let workers = scaling::run(cores, effort.rounds / 2);
+    let alone = workers[0].1;
+    figures.add("flights_per_second_1_worker", alone);
+    if let Some((_, two)) = workers.iter().find(|(team, _)| *team == 2) {
+        figures.add("flights_per_second_2_workers", *two);
+        figures.add("scaling_2_workers", two / alone);
+    }
+    if let Some((all, throughput)) = workers.last() {
+        figures.add("workers", *all as f64);
+        figures.add("flights_per_second", *throughput);
+    }
+    workers
+}
+
+/// Adds what rotation does to a worker.
+pub(crate) fn rotation(effort: Effort, figures: &mut Figures) -> Rotation {
+    figures.section("Batches of 32 while keys rotate 1000 times a second");
+    let rotation = rotation::run(effort.rounds / 2);
+    let (still, rotating) = (&rotation.still, &rotation.rotating);
+    figures.add("rotations", rotation.rotations as f64);
+    figures.add("rotation_throughput_ratio", rotation.throughput_ratio());
+    figures.add("batch_p50_us", still.quantile(0.5));
+    figures.add("batch_p50_rotating_us", rotating.quantile(0.5));
+    figures.add("batch_p999_us", still.quantile(0.999));
+    figures.add("batch_p999_rotating_us", rotating.quantile(0.999));
+    let tails = rotating.quantile(0.999) / still.quantile(0.999);
+    figures.add("batch_p999_rotation_ratio", tails);
+    rotation
+}
+
+/// Adds what the kernel's socket does.
+pub(crate) fn socket(effort: Effort, figures: &mut Figures) -> io::Result<()> {
+    figures.section("A UDP socket on loopback");
+    let socket = socket::run(effort.rounds)?;
+    figures.add("recv_ns", socket.recv_ns);
+    figures.add("datagrams_in_default_buffer", socket.burst_default as f64);
+    figures.add("datagrams_in_largest_buffer", socket.burst_largest as f64);
+    Ok(())
 }
 
 /// Nanoseconds of each contestant, in order.

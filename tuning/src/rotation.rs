@@ -1,0 +1,124 @@
+//! A worker while keys rotate.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use dtls_session::Engine;
+use ring::rand::SystemRandom;
+
+use crate::common::admission::{BATCH, Gateway, admit};
+use crate::common::flights::{Flight, now};
+use crate::pin;
+
+/// Flights in one round: some milliseconds' worth, with some rotations.
+const ROUND: usize = 64 * BATCH;
+
+/// How often keys rotate, where they do: 1000 times a second.
+const EVERY: Duration = Duration::from_millis(1);
+
+/// What was seen of one worker, in turn while keys rotated on another core and while they did not.
+pub(crate) struct Rotation {
+    pub(crate) rotations: usize,
+    pub(crate) still: Batches,
+    pub(crate) rotating: Batches,
+    /// The batches, by their number, in which keys rotated.
+    pub(crate) rotated_in: Vec<usize>,
+}
+
+/// How long batches took, in the order in which they came.
+#[derive(Default)]
+pub(crate) struct Batches(pub(crate) Vec<Duration>);
+
+impl Batches {
+    /// In microseconds.
+    pub(crate) fn quantile(&self, q: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let last = sorted.len().saturating_sub(1);
+        sorted[(last as f64 * q) as usize].as_secs_f64() * 1e6
+    }
+}
+
+impl Rotation {
+    /// Throughput while keys rotate, as a part of that while they do not: of typical batches,
+    /// since what interrupts others is not the keys.
+    pub(crate) fn throughput_ratio(&self) -> f64 {
+        self.still.quantile(0.5) / self.rotating.quantile(0.5)
+    }
+}
+
+pub(crate) fn run(rounds: usize) -> Rotation {
+    let engine = Engine::builder()
+        .build(&SystemRandom::new(), now())
+        .expect("built");
+    let rotator = Rotator::default();
+    let (mut still, mut rotating) = (Batches::default(), Batches::default());
+    let mut rotated_in = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| rotator.run(&engine));
+        pin(0);
+        let mut gateway = Gateway::of(&engine, 0);
+        for _ in 0..rounds {
+            for (rotates, batches) in [(false, &mut still), (true, &mut rotating)] {
+                let flights = gateway.flights(ROUND);
+                let datagrams: Vec<_> = flights.iter().map(Flight::datagram).collect();
+                rotator.set(rotates);
+                let mut before = rotator.rotations();
+                for batch in datagrams.chunks(BATCH) {
+                    let start = Instant::now();
+                    assert_eq!(admit(&mut gateway.worker, batch), BATCH);
+                    batches.0.push(start.elapsed());
+                    let after = rotator.rotations();
+                    if after > before {
+                        rotated_in.push(batches.0.len() - 1);
+                        before = after;
+                    }
+                }
+                rotator.set(false);
+            }
+        }
+        rotator.ends.store(true, Ordering::Relaxed);
+    });
+    Rotation {
+        rotations: rotator.rotations(),
+        still,
+        rotating,
+        rotated_in,
+    }
+}
+
+/// Rotates keys while it is told to.
+#[derive(Default)]
+struct Rotator {
+    rotates: AtomicBool,
+    ends: AtomicBool,
+    rotations: AtomicUsize,
+}
+
+impl Rotator {
+    fn run(&self, engine: &Engine) {
+        pin(1);
+        while !self.ends.load(Ordering::Relaxed) {
+            if self.rotates.load(Ordering::Relaxed) {
+                // An error is a key too many: those of before have yet to leave.
+                if engine.keys().rotate(now(), &SystemRandom::new()).is_ok() {
+                    self.rotations.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            std::thread::sleep(EVERY);
+        }
+    }
+
+    fn rotations(&self) -> usize {
+        self.rotations.load(Ordering::Relaxed)
+    }
+
+    /// Returns when the first rotation has happened, if there are to be some.
+    fn set(&self, rotates: bool) {
+        let before = self.rotations();
+        self.rotates.store(rotates, Ordering::Relaxed);
+        while rotates && self.rotations() == before {
+            std::thread::yield_now();
+        }
+    }
+}
