@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread;
 
+use toml::{Table, Value};
+
 use crate::serve;
 
 pub(crate) const USAGE: &str = "\
 usage: gateway [--seconds N] [--workers N] [--json]
            the gateway and its traffic, on loopback sockets of one process
        gateway serve [--listen ADDR] [--workers N] [--cert FILE --key FILE] [--ticket-key FILE]
-               [--tickets N] [--rotate SECONDS] [--max-early-data BYTES] [--metrics ADDR]
-               [--config FILE]
+               [--tickets N] [--rotate SECONDS] [--max-early-data BYTES] [--psk-ke] [--mtu BYTES]
+               [--metrics ADDR] [--config FILE]
            the gateway alone, for DTLS 1.3 clients: it echoes what they send
        gateway serve --demo [--listen ADDR] [--workers N] [--seconds N]
            the gateway of the first form alone: it gives tickets to whoever asks
@@ -34,6 +36,8 @@ usage: gateway [--seconds N] [--workers N] [--json]
   --rotate N     seconds until another ticket key seals; 3600
   --max-early-data N
                  bytes of early data that a ticket allows; 16384, 0 for no 0-RTT
+  --psk-ke       let tickets be used without a key exchange, and so without forward secrecy
+  --mtu N        bytes of UDP payload in the longest datagram that is sent; 1200
   --metrics ADDR where to serve /metrics for Prometheus over HTTP; nowhere
   --config FILE  a TOML file with the names above, without dashes in front; flags count first
   --target ADDR  where the gateway listens
@@ -158,23 +162,22 @@ impl Flags {
         self.number("--seconds", SECONDS_RANGE)
     }
 
+    /// All that is left, but for the file, as the file would say it.
     fn serve(&mut self) -> Result<serve::Config, String> {
-        let given = serve::Options {
-            listen: self.value("--listen")?,
-            workers: self.value("--workers")?,
-            cert: self.value("--cert")?,
-            key: self.value("--key")?,
-            ticket_key: self.value("--ticket-key")?,
-            tickets: self.value("--tickets")?,
-            rotate: self.value("--rotate")?,
-            max_early_data: self.value("--max-early-data")?,
-            metrics: self.value("--metrics")?,
-        };
-        let file = match self.value::<PathBuf>("--config")? {
-            Some(path) => serve::Options::read(&path)?,
-            None => serve::Options::default(),
-        };
-        given.or(file).check(cores())
+        let path = self.value::<PathBuf>("--config")?;
+        let mut given = Table::new();
+        let mut rest = std::mem::take(&mut self.0).into_iter().peekable();
+        while let Some(flag) = rest.next() {
+            let Some(name) = flag.strip_prefix("--") else {
+                return Err(format!("unexpected argument: {flag}"));
+            };
+            let value = match rest.next_if(|text| !text.starts_with("--")) {
+                Some(text) => serve::value(&text),
+                None => Value::Boolean(true),
+            };
+            given.insert(name.to_owned(), value);
+        }
+        serve::Config::new(path.as_deref(), given)
     }
 
     fn per_core(&mut self, name: &str) -> Result<usize, String> {
@@ -183,7 +186,7 @@ impl Flags {
     }
 }
 
-fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     cores.min(*WORKERS_RANGE.end())
 }

@@ -1,11 +1,9 @@
-//! The reference embedder: a gateway with a worker on every core, and the traffic that tries it.
+//! The reference embedder: a gateway with a worker on every core.
 //!
-//! Without arguments both run in one process for some ten seconds. `worker` is what embedding
-//! the engine takes; `load` is its clients and those who attack it, and keeps the books by which
-//! the run is judged.
-//!
-//! With `serve` it is a whole gateway for DTLS 1.3 clients: `server` is a server around the
-//! engine, without sockets or clock, and `serve` gives it both.
+//! With `serve` it is a whole gateway for DTLS 1.3 clients: `server` is a server around the engine,
+//! without sockets or clock, and `serve` gives it both, with the `sockets` that all gateways here
+//! have. Without arguments it is `demo`: the engine alone between clients and attackers, in one
+//! process, for some ten seconds.
 //!
 //! Exit code 0: every flight got the verdict that it should. 1: one did not, or the run failed.
 //! 2: the arguments make no sense.
@@ -15,14 +13,9 @@ use std::process::ExitCode;
 
 mod args;
 mod demo;
-mod demo_serve;
-mod gateway;
-mod load;
-mod report;
-mod run;
 mod serve;
 mod server;
-mod worker;
+mod sockets;
 
 use args::Command;
 
@@ -43,10 +36,10 @@ fn main() -> ExitCode {
             println!("{}", args::USAGE);
             Ok(true)
         }
-        Command::Run(options) => run::both(options),
+        Command::Run(options) => demo::both(options),
         Command::Serve(config) => serve::serve(config),
-        Command::ServeDemo(options) => demo_serve::serve(options),
-        Command::Load(options) => run::load(options),
+        Command::ServeDemo(options) => demo::serve(options),
+        Command::Load(options) => demo::load(options),
     };
     match passed {
         Ok(true) => ExitCode::SUCCESS,

@@ -6,40 +6,51 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use toml::{Table, Value};
 
-/// What was given. All of it may be missing.
-#[derive(Debug, Default, Deserialize, PartialEq)]
+/// What an operator can set; the README says it again for operators. Whatever is added here has its
+/// flag and its key in the file.
+#[derive(Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Options {
-    pub(crate) listen: Option<SocketAddr>,
-    pub(crate) workers: Option<usize>,
-    pub(crate) cert: Option<PathBuf>,
-    pub(crate) key: Option<PathBuf>,
-    pub(crate) ticket_key: Option<PathBuf>,
-    pub(crate) tickets: Option<u8>,
-    pub(crate) rotate: Option<u64>,
-    pub(crate) max_early_data: Option<u32>,
-    pub(crate) metrics: Option<SocketAddr>,
-}
-
-/// What is done.
-#[derive(Debug, PartialEq)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
+    /// Threads, each with a core and a socket of its own.
     pub(crate) workers: usize,
-    /// The PEM files of the certificate chain and its key; `None`: self-signed.
-    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    /// The PEM files of the certificate chain and its key, both or none.
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
     /// The file with the first ticket key; `None`: one is drawn.
     pub(crate) ticket_key: Option<PathBuf>,
     /// Tickets for each client after a handshake.
     pub(crate) tickets: u8,
-    /// How long a ticket key seals.
-    pub(crate) rotate: Duration,
-    /// How long a ticket can be used.
-    pub(crate) ticket_lifetime: Duration,
+    /// How long a ticket key seals, in seconds.
+    pub(crate) rotate: u64,
     /// Bytes that a ticket allows; 0: no 0-RTT.
     pub(crate) max_early_data: u32,
+    /// Whether a ticket may be used without a key exchange.
+    pub(crate) psk_ke: bool,
+    /// The longest datagram that is sent, in bytes of UDP payload.
+    pub(crate) mtu: usize,
+    /// Where /metrics is served.
     pub(crate) metrics: Option<SocketAddr>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 5684)),
+            workers: crate::args::cores(),
+            cert: None,
+            key: None,
+            ticket_key: None,
+            tickets: 1,
+            rotate: 3600,
+            max_early_data: 16_384,
+            psk_ke: false,
+            mtu: 1200,
+            metrics: None,
+        }
+    }
 }
 
 /// Tickets that a client gets at once, at most: what it has no use for costs both sides.
@@ -52,63 +63,65 @@ const TICKET_LIFETIME: Duration = Duration::from_secs(86_400);
 /// has tickets that live shorter.
 const KEYS_MAX: u32 = 200;
 
-impl Options {
-    /// What a file says.
-    pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let of = |why: &dyn std::fmt::Display| format!("--config {}: {why}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|why| of(&why))?;
-        toml::from_str(&text).map_err(|why| of(&why))
+impl Config {
+    /// The defaults, what the file at `path` says, and before both what flags say.
+    pub(crate) fn new(path: Option<&Path>, flags: Table) -> Result<Self, String> {
+        let mut table = match path {
+            Some(path) => {
+                read(path).map_err(|why| format!("--config {}: {why}", path.display()))?
+            }
+            None => Table::new(),
+        };
+        table.extend(flags);
+        let config: Self = table.try_into().map_err(said)?;
+        config.check()?;
+        Ok(config)
     }
 
-    /// What is given here, and where nothing is, what is given there.
-    pub(crate) fn or(self, other: Self) -> Self {
-        Self {
-            listen: self.listen.or(other.listen),
-            workers: self.workers.or(other.workers),
-            cert: self.cert.or(other.cert),
-            key: self.key.or(other.key),
-            ticket_key: self.ticket_key.or(other.ticket_key),
-            tickets: self.tickets.or(other.tickets),
-            rotate: self.rotate.or(other.rotate),
-            max_early_data: self.max_early_data.or(other.max_early_data),
-            metrics: self.metrics.or(other.metrics),
+    fn check(&self) -> Result<(), String> {
+        let in_range =
+            |name: &str, value: u64, least: u64, most: u64| match (least..=most).contains(&value) {
+                true => Ok(()),
+                false => Err(format!("{name} {value}: not in {least} to {most}")),
+            };
+        in_range("workers", self.workers as u64, 1, 256)?;
+        in_range("tickets", self.tickets.into(), 0, TICKETS_MAX.into())?;
+        in_range("rotate", self.rotate, 1, 604_800)?;
+        in_range("mtu", self.mtu as u64, 256, 65_507)?;
+        match (&self.cert, &self.key) {
+            (Some(_), None) | (None, Some(_)) => Err("cert and key go together".into()),
+            _ => Ok(()),
         }
     }
 
-    /// Fills in the defaults, or says what makes no sense.
-    pub(crate) fn check(self, cores: usize) -> Result<Config, String> {
-        let in_range = |name: &str, value: u64, range: &std::ops::RangeInclusive<u64>| {
-            let (least, most) = (range.start(), range.end());
-            match range.contains(&value) {
-                true => Ok(()),
-                false => Err(format!("{name} {value}: not in {least} to {most}")),
-            }
-        };
-        let workers = self.workers.unwrap_or(cores);
-        let tickets = self.tickets.unwrap_or(1);
-        let rotate = self.rotate.unwrap_or(3600);
-        in_range("workers", workers as u64, &(1..=256))?;
-        in_range("tickets", tickets.into(), &(0..=TICKETS_MAX.into()))?;
-        in_range("rotate", rotate, &(1..=604_800))?;
-        let rotate = Duration::from_secs(rotate);
-        let identity = match (self.cert, self.key) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            _ => return Err("cert and key go together".into()),
-        };
-        Ok(Config {
-            listen: self
-                .listen
-                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 5684))),
-            workers,
-            identity,
-            ticket_key: self.ticket_key,
-            tickets,
-            rotate,
-            ticket_lifetime: TICKET_LIFETIME.min(rotate * KEYS_MAX),
-            max_early_data: self.max_early_data.unwrap_or(16_384),
-            metrics: self.metrics,
-        })
+    /// How long a ticket key seals.
+    pub(crate) fn rotation_interval(&self) -> Duration {
+        Duration::from_secs(self.rotate)
+    }
+
+    /// How long a ticket can be used.
+    pub(crate) fn ticket_lifetime(&self) -> Duration {
+        TICKET_LIFETIME.min(self.rotation_interval() * KEYS_MAX)
+    }
+}
+
+/// A file, if all that it says is known.
+fn read(path: &Path) -> Result<Table, String> {
+    let text = std::fs::read_to_string(path).map_err(|why| why.to_string())?;
+    let _: Config = toml::from_str(&text).map_err(said)?;
+    toml::from_str(&text).map_err(said)
+}
+
+fn said(why: toml::de::Error) -> String {
+    why.to_string().trim_end().to_owned()
+}
+
+/// What stands behind a flag, as it would stand in the file.
+pub(crate) fn value(text: &str) -> Value {
+    match (text.parse(), text.parse()) {
+        (Ok(number), _) => Value::Integer(number),
+        (_, Ok(flag)) => Value::Boolean(flag),
+        _ => Value::String(text.to_owned()),
     }
 }
 
@@ -117,35 +130,59 @@ impl Options {
 mod tests {
     use super::*;
 
+    fn flags(pairs: &[(&str, &str)]) -> Table {
+        let pairs = pairs.iter().copied();
+        pairs
+            .map(|(name, text)| (name.to_owned(), value(text)))
+            .collect()
+    }
+
     #[test]
     fn a_flag_counts_before_the_file_and_the_file_before_the_default() {
-        let file: Options = toml::from_str(
-            "listen = \"[::1]:1\"\nmax-early-data = 5\ncert = \"c.pem\"\nkey = \"k.pem\"\n",
-        )
-        .unwrap();
-        let flags = Options {
-            max_early_data: Some(7),
-            ..Options::default()
+        let path = std::env::temp_dir().join(format!("gateway-{}.toml", std::process::id()));
+        let text = "listen = \"[::1]:1\"\nmax-early-data = 5\npsk-ke = true\n\
+                    cert = \"c.pem\"\nkey = \"k.pem\"\n";
+        std::fs::write(&path, text).unwrap();
+        let config = Config::new(Some(&path), flags(&[("max-early-data", "7")])).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let expected = Config {
+            listen: "[::1]:1".parse().unwrap(),
+            max_early_data: 7,
+            psk_ke: true,
+            cert: Some("c.pem".into()),
+            key: Some("k.pem".into()),
+            ..Config::default()
         };
-        let config = flags.or(file).check(4).unwrap();
-        assert_eq!(config.listen, "[::1]:1".parse().unwrap());
-        assert_eq!(
-            (config.max_early_data, config.workers, config.tickets),
-            (7, 4, 1)
+        assert_eq!(config, expected);
+        assert!(
+            Config::new(Some(&path), Table::new()).is_err(),
+            "it is gone"
         );
-        assert_eq!(config.identity, Some(("c.pem".into(), "k.pem".into())));
     }
 
     #[test]
     fn what_makes_no_sense_is_said() {
-        let refused = |text: &str| match toml::from_str::<Options>(text) {
-            Ok(options) => options.check(1).unwrap_err(),
-            Err(why) => why.to_string(),
+        let refused =
+            |name: &str, text: &str| Config::new(None, flags(&[(name, text)])).unwrap_err();
+        assert!(refused("port", "5").contains("unknown field `port`"));
+        assert!(refused("workers", "0").contains("workers 0: not in 1 to 256"));
+        assert!(refused("workers", "some").contains("invalid type: string \"some\""));
+        assert!(refused("rotate", "0").contains("rotate 0: not in"));
+        assert!(refused("tickets", "17").contains("tickets 17"));
+        assert!(refused("mtu", "255").contains("mtu 255"));
+        assert!(refused("cert", "c.pem").contains("go together"));
+    }
+
+    #[test]
+    fn who_rotates_fast_has_tickets_that_live_shorter() {
+        let lifetime = |rotate| {
+            Config {
+                rotate,
+                ..Config::default()
+            }
+            .ticket_lifetime()
         };
-        assert!(refused("port = 5").contains("unknown field `port`"));
-        assert!(refused("workers = 0").contains("workers 0: not in 1 to 256"));
-        assert!(refused("rotate = 0").contains("rotate 0: not in"));
-        assert!(refused("tickets = 17").contains("tickets 17"));
-        assert!(refused("cert = \"c.pem\"").contains("go together"));
+        assert_eq!(lifetime(3600), TICKET_LIFETIME);
+        assert_eq!(lifetime(60), Duration::from_secs(12_000));
     }
 }

@@ -6,7 +6,6 @@
 
 mod clock;
 mod config;
-mod inbox;
 mod metrics;
 mod scrape;
 mod stats;
@@ -17,6 +16,7 @@ mod worker;
 
 use std::io::IsTerminal;
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -30,10 +30,10 @@ use signal_hook::iterator::Signals;
 use tracing::{debug, error, info, warn};
 
 use crate::Failure;
-use crate::gateway::bind;
 use crate::server::{Identity, Settings};
+use crate::sockets::bind;
 use clock::Clock;
-pub(crate) use config::{Config, Options};
+pub(crate) use config::{Config, value};
 use metrics::Scraped;
 use stats::Stats;
 use worker::{Control, Handover};
@@ -115,8 +115,8 @@ impl Gateway {
             .lanes(config.workers)
             .keys(KeyConfig {
                 lanes: config.workers,
-                rotation_interval: Some(config.rotate),
-                ticket_lifetime: config.ticket_lifetime,
+                rotation_interval: Some(config.rotation_interval()),
+                ticket_lifetime: config.ticket_lifetime(),
                 ..KeyConfig::default()
             })
             .max_early_data(config.max_early_data)
@@ -261,20 +261,21 @@ impl Gateway {
 }
 
 fn settings(config: &Config) -> Result<Settings, Failure> {
-    let identity = match &config.identity {
-        Some((chain, key)) => {
-            let read = |path: &std::path::Path| {
-                std::fs::read(path).map_err(|why| format!("{}: {why}", path.display()))
-            };
-            Identity::from_pem(&read(chain)?, &read(key)?)?
-        }
-        None => {
+    let identity = match (&config.cert, &config.key) {
+        (Some(chain), Some(key)) => Identity::from_pem(&read(chain)?, &read(key)?)?,
+        _ => {
             warn!("no certificate given: a self-signed one, which no client has a reason to trust");
             Identity::self_signed("localhost")?
         }
     };
     Ok(Settings {
         tickets: config.tickets,
+        psk_ke: config.psk_ke,
+        mtu: config.mtu,
         ..Settings::new(identity)
     })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|why| format!("{}: {why}", path.display()))
 }

@@ -16,14 +16,15 @@ struct Running {
     clock: Clock,
 }
 
-fn start(options: Options) -> Running {
-    let loopback = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let options = Options {
+fn start(config: Config) -> Running {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config {
         listen: loopback,
-        metrics: loopback,
-        ..options
+        workers: 2,
+        metrics: Some(loopback),
+        ..config
     };
-    let gateway = Gateway::start(&options.check(2).unwrap()).unwrap();
+    let gateway = Gateway::start(&config).unwrap();
     let (signals, receive) = channel();
     Running {
         address: gateway.scraped.address,
@@ -124,11 +125,11 @@ impl Socket {
 
 #[test]
 fn clients_are_served_over_sockets_and_the_figures_say_so() {
-    let gateway = start(Options {
-        rotate: Some(1),
-        tickets: Some(2),
-        max_early_data: Some(1000),
-        ..Options::default()
+    let gateway = start(Config {
+        rotate: 1,
+        tickets: 2,
+        max_early_data: 1000,
+        ..Config::default()
     });
     let mut first = Socket::new(&gateway, Client::new(0, Profile::default()));
     first.connect(&[]);
@@ -191,7 +192,7 @@ fn clients_are_served_over_sockets_and_the_figures_say_so() {
 
 #[test]
 fn sighup_rotates_the_keys_and_tickets_of_before_are_good() {
-    let gateway = start(Options::default());
+    let gateway = start(Config::default());
     let mut first = Socket::new(&gateway, Client::new(0, Profile::default()));
     first.connect(&[]);
     gateway.signals.send(SIGHUP).unwrap();
@@ -207,7 +208,7 @@ fn sighup_rotates_the_keys_and_tickets_of_before_are_good() {
 #[test]
 fn sigterm_waits_for_a_handshake_under_way_and_a_second_one_does_not() {
     for patient in [true, false] {
-        let gateway = start(Options::default());
+        let gateway = start(Config::default());
         let mut client = Socket::new(&gateway, Client::new(0, Profile::default()));
         for _ in 0..2 {
             let before = client.client.records.len();
@@ -231,7 +232,7 @@ fn sigterm_waits_for_a_handshake_under_way_and_a_second_one_does_not() {
 
 #[test]
 fn a_client_that_moves_to_another_workers_socket_is_served_by_its_own() {
-    let gateway = start(Options::default());
+    let gateway = start(Config::default());
     let profile = Profile {
         connection_id: Some(b"c"),
         ..Profile::default()

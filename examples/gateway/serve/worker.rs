@@ -2,20 +2,22 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use dtls_session::Engine;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use tracing::{debug, trace};
 
 use super::clock::Clock;
-use super::inbox::{Inbox, flush};
 use super::stats::Stats;
 use crate::Failure;
 use crate::server::{Event, Outbox, Packet, Reply, Server, Settings};
+use crate::sockets::{self, Inbox};
 
 /// What a worker needs to begin.
 pub(super) struct Context {
@@ -90,13 +92,9 @@ impl Handover {
         }
     }
 
-    fn send(&self, packet: &Packet<'_>) {
+    fn send(&self, datagram: &[u8], peer: SocketAddr) {
         // If it is full, the datagram is lost.
-        if self
-            .inlet
-            .try_send((packet.bytes.to_vec(), packet.peer))
-            .is_ok()
-        {
+        if self.inlet.try_send((datagram.to_vec(), peer)).is_ok() {
             let _ = self.waker.wake();
         }
     }
@@ -109,36 +107,33 @@ pub(super) fn run(
     mut poll: Poll,
     moved: &Receiver<Moved>,
 ) -> Result<(), Failure> {
-    socket.set_nonblocking(true)?;
-    let mut socket = mio::net::UdpSocket::from_std(socket);
-    poll.registry()
-        .register(&mut socket, SOCKET, Interest::READABLE)?;
+    poll.registry().register(
+        &mut SourceFd(&socket.as_raw_fd()),
+        SOCKET,
+        Interest::READABLE,
+    )?;
     let mut core = Core::new(context)?;
     let mut inbox = Inbox::new();
     let mut events = Events::with_capacity(2);
     loop {
-        let wait = core.next_timeout();
-        match poll.poll(&mut events, wait) {
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            polled => polled?,
-        }
-        // Readiness is told once: read until nothing waits.
-        while inbox.fill(&socket)? {
-            core.receive(inbox.packets())?;
-            core.settle(&socket);
-        }
+        // Readiness is told once: a socket is left alone only when nothing waits at it.
+        let is_busy = inbox.fill(&socket)?;
+        core.receive(inbox.datagrams())?;
         while let Ok((mut bytes, peer)) = moved.try_recv() {
-            let packet = Packet {
-                bytes: &mut bytes,
-                peer,
-            };
-            core.receive(std::iter::once(packet))?;
+            core.receive(std::iter::once((&mut bytes[..], peer)))?;
         }
         core.settle(&socket);
         if core.is_over() {
             core.close();
             core.settle(&socket);
             return Ok(());
+        }
+        if is_busy {
+            continue;
+        }
+        match poll.poll(&mut events, core.next_timeout()) {
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            polled => polled?,
         }
     }
 }
@@ -162,7 +157,10 @@ impl Core {
         })
     }
 
-    fn receive<'b>(&mut self, packets: impl Iterator<Item = Packet<'b>>) -> Result<(), Failure> {
+    fn receive<'b>(
+        &mut self,
+        datagrams: impl Iterator<Item = (&'b mut [u8], SocketAddr)>,
+    ) -> Result<(), Failure> {
         let Context {
             clock,
             stats,
@@ -171,15 +169,15 @@ impl Core {
             ..
         } = &self.context;
         let mut batch = Vec::with_capacity(32);
-        for packet in packets {
+        for (bytes, peer) in datagrams {
             stats.received.add(1);
-            match self.server.lane_of(packet.bytes) {
+            match self.server.lane_of(bytes) {
                 Some(owner) if owner != *lane => {
                     if let Some(other) = others.get(owner) {
-                        other.send(&packet);
+                        other.send(bytes, peer);
                     }
                 }
-                _ => batch.push(packet),
+                _ => batch.push(Packet { bytes, peer }),
             }
         }
         let judged = self.server.receive(
@@ -196,14 +194,15 @@ impl Core {
     }
 
     /// Does what is due, and sends what is to be sent.
-    fn settle(&mut self, socket: &mio::net::UdpSocket) {
+    fn settle(&mut self, socket: &UdpSocket) {
         let Context { clock, stats, .. } = &self.context;
         let now = clock.now();
         if self.server.timeout().is_some_and(|due| due <= now) {
             let app = &mut |event: Event<'_>, reply: &mut Reply<'_>| echo(stats, event, reply);
             self.server.on_timeout(now, &mut self.out, app);
         }
-        let (sent, unsent) = flush(&mut self.out, socket);
+        let (sent, unsent) = sockets::send(socket, self.out.datagrams());
+        self.out.clear();
         stats.sent.add(sent);
         stats.unsent.add(unsent);
         stats.associations.set(self.server.associations() as u64);

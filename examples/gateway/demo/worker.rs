@@ -1,8 +1,9 @@
 //! One worker: a batch of datagrams from its socket, the engine's verdicts, and what follows.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,12 @@ use dtls_session::{
     BATCH_MAX, Datagram, Engine, Error, NewSession, Resumed, ResumptionSecret, UnixMillis, Verdict,
     Worker,
 };
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 
+use super::protocol::{self, Event, Outcome, Report, TicketRequest, Tickets};
 use crate::Failure;
-use crate::demo::{self, Event, Outcome, Report, TicketRequest, Tickets};
+use crate::sockets::{self, Inbox};
 
 /// What a worker has done. It alone writes.
 #[derive(Default)]
@@ -39,28 +43,37 @@ pub(crate) fn run(
     engine: &Engine,
     lane: usize,
     socket: &UdpSocket,
-    demo: bool,
     stats: &WorkerStats,
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
     let mut worker = engine.worker(lane)?;
-    let mut inbox = Inbox::new(socket)?;
+    let mut inbox = Inbox::new();
     let mut early_data = EarlyData::default();
     let lane = u8::try_from(lane)?;
+    let mut poll = Poll::new()?;
+    poll.registry().register(
+        &mut SourceFd(&socket.as_raw_fd()),
+        Token(0),
+        Interest::READABLE,
+    )?;
+    let mut events = Events::with_capacity(1);
     while !stop.load(Relaxed) {
-        inbox.receive()?;
-        let now = demo::now();
+        if !inbox.fill(socket)? {
+            wait(&mut poll, &mut events)?;
+            continue;
+        }
+        let now = protocol::now();
 
         let mut batch = [NO_DATAGRAM; BATCH_MAX];
         let mut len = 0;
-        for datagram in inbox.datagrams() {
-            match TicketRequest::parse(datagram.bytes) {
-                Some(request) if demo => {
-                    let tickets = issue(&mut worker, &request, datagram.peer, now)?;
-                    send(socket, &tickets, datagram.peer);
+        for (bytes, peer) in inbox.datagrams() {
+            match TicketRequest::parse(bytes) {
+                Some(request) => {
+                    let tickets = issue(&mut worker, &request, peer, now)?;
+                    sockets::send(socket, [(peer, &tickets[..])].into_iter());
                 }
-                _ => {
-                    batch[len] = datagram;
+                None => {
+                    batch[len] = Datagram { bytes, peer };
                     len += 1;
                 }
             }
@@ -99,12 +112,18 @@ pub(crate) fn run(
             }
         }
         stats.count(flights, elapsed);
-        if demo {
-            reports.send(socket);
-        }
+        reports.send(socket);
         early_data.prune(now);
     }
     Ok(())
+}
+
+/// Waits for datagrams, but not so long that nobody looks whether to stop.
+fn wait(poll: &mut Poll, events: &mut Events) -> io::Result<()> {
+    match poll.poll(events, Some(Duration::from_millis(50))) {
+        Err(why) if why.kind() == io::ErrorKind::Interrupted => Ok(()),
+        polled => polled,
+    }
 }
 
 /// Tickets for a client that names the secret of its session, in place of a full handshake.
@@ -124,8 +143,8 @@ fn issue(
                 secret: request.resumption_master_secret,
                 ticket_nonce: &[nonce],
             },
-            server_name: Some(demo::SERVER_NAME.as_bytes()),
-            alpn: Some(demo::ALPN),
+            server_name: Some(protocol::SERVER_NAME.as_bytes()),
+            alpn: Some(protocol::ALPN),
             authenticated: issued,
             host_data: b"",
             message_seq: 4,
@@ -209,80 +228,12 @@ impl Reports {
     }
 
     fn send(&self, socket: &UdpSocket) {
-        for (peer, report) in &self.by_peer {
-            send(socket, report, *peer);
-        }
+        let reports = self.by_peer.iter();
+        sockets::send(socket, reports.map(|(peer, report)| (*peer, &report[..])));
     }
-}
-
-/// A datagram that cannot be sent is one that is lost: the peer's retransmission is the remedy.
-fn send(socket: &UdpSocket, datagram: &[u8], peer: SocketAddr) {
-    let _ = socket.send_to(datagram, peer);
 }
 
 const NO_DATAGRAM: Datagram<'static> = Datagram {
     bytes: &[],
     peer: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
 };
-
-/// The longest payload that a path of 1500 bytes brings. What is longer is cut, and so refused.
-const DATAGRAM_MAX: usize = 1472;
-
-/// Datagrams from the socket, as many as are there.
-struct Inbox<'s> {
-    socket: &'s UdpSocket,
-    buffers: Vec<[u8; DATAGRAM_MAX]>,
-    received: Vec<(usize, SocketAddr)>,
-}
-
-impl<'s> Inbox<'s> {
-    /// How long to wait for the first datagram before the world is looked at again.
-    const PATIENCE: Duration = Duration::from_millis(50);
-
-    fn new(socket: &'s UdpSocket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        socket.set_read_timeout(Some(Self::PATIENCE))?;
-        Ok(Self {
-            socket,
-            buffers: vec![[0; DATAGRAM_MAX]; BATCH_MAX],
-            received: Vec::with_capacity(BATCH_MAX),
-        })
-    }
-
-    /// Waits for a datagram, and takes those that wait behind it; none if the patience ends.
-    fn receive(&mut self) -> io::Result<()> {
-        self.received.clear();
-        if !self.receive_one()? {
-            self.socket.set_nonblocking(false)?;
-            let received = self.receive_one();
-            self.socket.set_nonblocking(true)?;
-            if !received? {
-                return Ok(());
-            }
-        }
-        while self.received.len() < BATCH_MAX && self.receive_one()? {}
-        Ok(())
-    }
-
-    fn receive_one(&mut self) -> io::Result<bool> {
-        let buffer = &mut self.buffers[self.received.len()];
-        match self.socket.recv_from(buffer) {
-            Ok(datagram) => {
-                self.received.push(datagram);
-                Ok(true)
-            }
-            Err(why) => match why.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Ok(false),
-                _ => Err(why),
-            },
-        }
-    }
-
-    fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
-        let received = self.received.iter().zip(&self.buffers);
-        received.map(|(&(len, peer), buffer)| Datagram {
-            bytes: &buffer[..len],
-            peer,
-        })
-    }
-}

@@ -6,7 +6,7 @@ use dtls_session::wire::{HANDSHAKE_HEADER_LEN, NewSessionTicket, PLAINTEXT_HEADE
 use dtls_session::{Error, SecureRandom, UnixMillis};
 use ring::rand::SystemRandom;
 
-use crate::demo::{ALPN, SERVER_NAME};
+use super::super::protocol::{ALPN, SERVER_NAME};
 
 /// Bytes of early data in a flight. They begin with its tag.
 pub(crate) const EARLY_DATA_LEN: u8 = 48;

@@ -10,10 +10,10 @@ use dtls_session::wire::fragments;
 use dtls_session::{Engine, Error, NewSession, ResumptionSecret, UnixMillis, Worker};
 use ring::rand::SystemRandom;
 
+use super::super::protocol::{ALPN, SERVER_NAME, TICKETS_MAX, TicketRequest, Tickets, now};
 use super::flight::Dice;
 use super::ports::{PORTS, Ports};
 use crate::Failure;
-use crate::demo::{ALPN, SERVER_NAME, TICKETS_MAX, TicketRequest, Tickets, now};
 
 /// Older ones are dropped unused: what becomes of a flight is to be decided by the gateway's rules,
 /// and not by a slow machine.

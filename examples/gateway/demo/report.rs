@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::demo::Outcome;
-use crate::gateway::Figures;
-use crate::load::{Kind, Ledger};
+use super::gateway::Figures;
+use super::load::{Kind, Ledger};
+use super::protocol::Outcome;
 use dtls_session::admission::NoEarlyData;
 
 /// A line per second, of what has happened since the last.

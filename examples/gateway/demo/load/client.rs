@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::super::protocol::{self, Event, Outcome, Report};
 use super::flight::{Dice, EARLY_DATA_LEN, Flight};
 use super::ledger::{Kind, Ledger};
 use super::originals::Originals;
 use super::ports::{PORTS, Ports};
 use super::replays::{Replays, other_port};
 use crate::Failure;
-use crate::demo::{self, Event, Outcome, Report};
 
 /// How many flights of each kind make a round.
 const MIX: [(Kind, usize); 12] = [
@@ -155,7 +155,7 @@ impl Client {
             let Some((lane, events)) = Report::parse(datagram) else {
                 continue;
             };
-            let now = demo::now();
+            let now = protocol::now();
             for (tag, event) in events {
                 let is_it = |sent: &&mut Sent| sent.port == port && sent.flight.tag == tag;
                 let sent = round.iter_mut().find(is_it);

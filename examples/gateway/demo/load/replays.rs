@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::super::protocol::{FRESHNESS, MARGIN, RETRANSMISSION_WINDOW, TICKET_LIFETIME};
 use super::flight::{Dice, Flight};
 use super::ledger::Kind;
 use super::ports::PORTS;
-use crate::demo::{FRESHNESS, MARGIN, RETRANSMISSION_WINDOW, TICKET_LIFETIME};
 
 /// A flight, and the port that it came from.
 pub(crate) type Seen = (Rc<Flight>, usize);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use dtls_session::Error;
 
+use super::super::protocol::{self, FRESHNESS, MARGIN, TICKET_LIFETIME};
 use super::flight::{Author, Dice, Flight, stolen};
 use super::ledger::Kind;
 use super::ports::Ports;
 use super::sessions::{Sessions, Stranger};
 use crate::Failure;
-use crate::demo::{self, FRESHNESS, MARGIN, TICKET_LIFETIME};
 
 pub(crate) struct Originals {
     author: Author,
@@ -66,7 +66,7 @@ impl Originals {
         let Some(mut session) = session else {
             return Ok(None);
         };
-        let now = demo::now();
+        let now = protocol::now();
         if matches!(kind, Kind::Forged | Kind::Truncated) {
             // Somebody saw the ticket, and makes something of it. Its owner uses it afterwards.
             let ticket = spoilt(session.ticket(), kind, dice);

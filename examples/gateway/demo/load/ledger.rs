@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use dtls_session::admission::{AbortReason, NoEarlyData, NoResumption};
 
+use super::super::protocol::Outcome;
 use super::flight::Flight;
-use crate::demo::Outcome;
 
 /// Why a copy of a flight is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

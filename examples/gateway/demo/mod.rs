@@ -1,19 +1,29 @@
-//! Runs of some seconds: both halves in one process, or the traffic alone.
+//! The main job: a gateway and the traffic that tries it, for some seconds, in one process or in two.
+//!
+//! `worker` is the least that embedding the engine takes; `load` is its clients and those who attack
+//! it, and keeps the books by which the run is judged. They speak `protocol` where a gateway would
+//! go on with a handshake.
+
+mod gateway;
+mod load;
+mod protocol;
+mod report;
+mod worker;
 
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::args::{Load as LoadOptions, Run};
-use crate::gateway::Gateway;
-use crate::load::Load;
-use crate::report::{Live, Summary};
+use crate::args::{Load as LoadOptions, Run, ServeDemo};
+use gateway::Gateway;
+use load::Load;
+use report::{Live, Summary};
 
 /// Gateway and traffic. `true` if every flight got the verdict that it should.
 pub(crate) fn both(options: &Run) -> Result<bool, Failure> {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let gateway = Gateway::start(loopback, options.workers, true)?;
+    let gateway = Gateway::start(loopback, options.workers)?;
     println!(
         "gateway on {} with {} workers, a new ticket key every second, for {} s",
         gateway.address, options.workers, options.seconds
@@ -25,6 +35,23 @@ pub(crate) fn both(options: &Run) -> Result<bool, Failure> {
     let (ledger, took) = load.finish()?;
     let figures = gateway.stop()?;
     Ok(Summary::new(&ledger, Some(&figures), took).print(options.json))
+}
+
+/// The gateway alone.
+pub(crate) fn serve(options: &ServeDemo) -> Result<bool, Failure> {
+    let gateway = Gateway::start(options.listen, options.workers)?;
+    println!(
+        "listening on {}, {} workers",
+        gateway.address, options.workers
+    );
+    let end = options.seconds.map(Duration::from_secs);
+    let mut live = Live::new();
+    while end.is_none_or(|end| live.begun().elapsed() < end) && !gateway.has_failed() {
+        thread::sleep(Duration::from_secs(1));
+        println!("{}", live.line(&gateway.figures()));
+    }
+    gateway.stop()?;
+    Ok(true)
 }
 
 /// The traffic alone, against a gateway elsewhere. `true` as above, as far as it can be told from

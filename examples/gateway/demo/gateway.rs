@@ -1,7 +1,7 @@
 //! The gateway around the engine: sockets, pinned workers, and the thread that keeps the keys.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -11,11 +11,10 @@ use dtls_session::keys::KeyConfig;
 use dtls_session::replay::FreshnessWindow;
 use dtls_session::{Engine, Error, Metrics};
 use ring::rand::SystemRandom;
-use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::Failure;
-use crate::demo;
-use crate::worker::{self, WorkerStats};
+use super::protocol;
+use super::worker::{self, WorkerStats};
+use crate::{Failure, sockets};
 
 /// A gateway that runs.
 pub(crate) struct Gateway {
@@ -50,10 +49,10 @@ pub(crate) struct Figures {
 
 impl Gateway {
     /// Listens on `listen` with one socket per worker, between which the kernel distributes the
-    /// clients. In a `demo` tickets and keys are short-lived, and workers speak `demo`.
-    pub(crate) fn start(listen: SocketAddr, workers: usize, demo: bool) -> Result<Self, Failure> {
-        let engine = engine(workers, demo)?;
-        let sockets = bind(listen, workers).map_err(|why| format!("{listen}: {why}"))?;
+    /// clients. Tickets and keys are short-lived.
+    pub(crate) fn start(listen: SocketAddr, workers: usize) -> Result<Self, Failure> {
+        let engine = engine(workers)?;
+        let sockets = sockets::bind(listen, workers).map_err(|why| format!("{listen}: {why}"))?;
         let mut gateway = Self {
             address: sockets[0].local_addr()?,
             engine,
@@ -73,7 +72,7 @@ impl Gateway {
             gateway.spawn(format!("worker {lane}"), move || {
                 // More workers than cores, or a system that does not say, are for its scheduler.
                 core.map(core_affinity::set_for_current);
-                worker::run(&engine, lane, &socket, demo, &stats, &stop)
+                worker::run(&engine, lane, &socket, &stats, &stop)
             })?;
         }
         let (engine, stop) = (gateway.engine.clone(), Arc::clone(&gateway.stop));
@@ -126,56 +125,28 @@ impl Gateway {
     }
 }
 
-/// The defaults are those of a real gateway.
-fn engine(workers: usize, demo: bool) -> Result<Engine, Error> {
-    let mut builder = Engine::builder().lanes(workers);
-    if demo {
-        builder = builder
-            .keys(KeyConfig {
-                lanes: workers,
-                rotation_interval: Some(demo::ROTATION_INTERVAL),
-                ticket_lifetime: demo::TICKET_LIFETIME,
-                ..KeyConfig::default()
-            })
-            .freshness(FreshnessWindow {
-                late: demo::FRESHNESS,
-                early: demo::FRESHNESS,
-            })
-            .retransmission_window(demo::RETRANSMISSION_WINDOW);
-    }
-    builder.build(&SystemRandom::new(), demo::now())
-}
-
-/// One socket per worker on one address. All are bound before the first is read: the kernel
-/// distributes anew when one is added.
-pub(crate) fn bind(listen: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
-    // A port that another gateway of this user listens on could be shared, unnoticed.
-    let mut address = UdpSocket::bind(listen)?.local_addr()?;
-    address.set_port(listen.port());
-    let mut sockets = Vec::new();
-    for _ in 0..workers {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::DGRAM,
-            Some(Protocol::UDP),
-        )?;
-        socket.set_reuse_port(true)?;
-        // For bursts. The system grants what it allows, silently.
-        socket.set_recv_buffer_size(4 << 20)?;
-        socket.bind(&address.into())?;
-        let socket = UdpSocket::from(socket);
-        // If the port was left to the system, it is the same for all.
-        address = socket.local_addr()?;
-        sockets.push(socket);
-    }
-    Ok(sockets)
+fn engine(workers: usize) -> Result<Engine, Error> {
+    Engine::builder()
+        .lanes(workers)
+        .keys(KeyConfig {
+            lanes: workers,
+            rotation_interval: Some(protocol::ROTATION_INTERVAL),
+            ticket_lifetime: protocol::TICKET_LIFETIME,
+            ..KeyConfig::default()
+        })
+        .freshness(FreshnessWindow {
+            late: protocol::FRESHNESS,
+            early: protocol::FRESHNESS,
+        })
+        .retransmission_window(protocol::RETRANSMISSION_WINDOW)
+        .build(&SystemRandom::new(), protocol::now())
 }
 
 /// Rotates and retires keys when they are due.
 fn maintain(engine: &Engine, upkeep: &Upkeep, stop: &AtomicBool) -> Result<(), Failure> {
     let random = SystemRandom::new();
     while !stop.load(Relaxed) {
-        match engine.maintain(demo::now(), &random) {
+        match engine.maintain(protocol::now(), &random) {
             Ok(done) => {
                 upkeep.rotations.fetch_add(done.rotated.into(), Relaxed);
                 upkeep.retired.fetch_add(done.retired as u64, Relaxed);

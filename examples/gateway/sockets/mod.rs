@@ -1,0 +1,169 @@
+//! The sockets of a gateway: one for each worker on one address, and datagrams in and out of them
+//! in batches.
+
+#[cfg(target_os = "linux")]
+mod batch;
+#[cfg(any(test, not(target_os = "linux")))]
+mod one_by_one;
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, UdpSocket};
+
+use dtls_session::BATCH_MAX;
+use socket2::{Domain, Protocol, Socket, Type};
+
+#[cfg(target_os = "linux")]
+use batch::receive;
+#[cfg(target_os = "linux")]
+pub(crate) use batch::send;
+#[cfg(not(target_os = "linux"))]
+use one_by_one::receive;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use one_by_one::send;
+
+/// Datagrams that are taken from a socket at once. The engine hides memory latency behind a batch;
+/// a larger one makes the last of it wait.
+const BATCH: usize = 32;
+const _: () = assert!(BATCH <= BATCH_MAX);
+
+/// The longest payload of a UDP datagram.
+const DATAGRAM_MAX: usize = 65_535;
+
+/// One socket per worker on one address, between which the kernel distributes the clients; none of
+/// them blocks. All are bound before the first is read: the kernel distributes anew when one is
+/// added.
+pub(crate) fn bind(listen: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
+    // A port that another gateway of this user listens on could be shared, unnoticed.
+    let mut address = UdpSocket::bind(listen)?.local_addr()?;
+    address.set_port(listen.port());
+    let mut sockets = Vec::new();
+    for _ in 0..workers {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
+        socket.set_reuse_port(true)?;
+        // For bursts. The system grants what it allows, silently.
+        socket.set_recv_buffer_size(4 << 20)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from(socket);
+        // If the port was left to the system, it is the same for all.
+        address = socket.local_addr()?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+/// The datagrams of a batch, in buffers that are used again and again.
+pub(crate) struct Inbox {
+    bytes: Vec<u8>,
+    /// Of each its length and its sender.
+    received: Vec<(usize, SocketAddr)>,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: vec![0; BATCH * DATAGRAM_MAX],
+            received: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Takes what waits at the socket, up to a batch. `false`: nothing waits.
+    pub(crate) fn fill(&mut self, socket: &UdpSocket) -> io::Result<bool> {
+        self.received.clear();
+        match receive(socket, &mut self.bytes, &mut self.received) {
+            Ok(()) => Ok(true),
+            Err(why) if why.kind() == ErrorKind::WouldBlock => Ok(false),
+            // An ICMP message about an earlier datagram of ours: that peer is gone. Others wait.
+            Err(why) if why.kind() == ErrorKind::ConnectionRefused => Ok(true),
+            Err(why) if why.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// The datagrams, each with its sender.
+    pub(crate) fn datagrams(&mut self) -> impl Iterator<Item = (&mut [u8], SocketAddr)> {
+        let buffers = self.bytes.chunks_exact_mut(DATAGRAM_MAX);
+        buffers
+            .zip(&self.received)
+            .map(|(buffer, &(len, peer))| (&mut buffer[..len], peer))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    type Receive = fn(&UdpSocket, &mut [u8], &mut Vec<(usize, SocketAddr)>) -> io::Result<()>;
+    type Datagrams<'d> = std::vec::IntoIter<(SocketAddr, &'d [u8])>;
+    type Send = fn(&UdpSocket, Datagrams<'_>) -> (u64, u64);
+
+    fn socket() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    /// More than a batch goes to two sockets, and comes out of them as it went in.
+    fn pass(send: Send, receive: Receive) {
+        let [(sender, from), (one, to_one), (two, to_two)] = [(); 3].map(|()| socket());
+        let datagrams: Vec<Vec<u8>> = (0..80).map(|n| vec![n; usize::from(n) * 20]).collect();
+        let to = |n: usize| if n.is_multiple_of(2) { to_one } else { to_two };
+        let addressed: Vec<_> = (0..)
+            .map(to)
+            .zip(datagrams.iter().map(Vec::as_slice))
+            .collect();
+        assert_eq!(send(&sender, addressed.into_iter()), (80, 0));
+
+        let end = Instant::now() + Duration::from_secs(60);
+        for (socket, first) in [(&one, 0), (&two, 1)] {
+            let mut inbox = Inbox::new();
+            let mut came = Vec::new();
+            while came.len() < 40 {
+                assert!(Instant::now() < end, "{} of 40", came.len());
+                inbox.received.clear();
+                if receive(socket, &mut inbox.bytes, &mut inbox.received).is_err() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                assert!(inbox.received.len() <= BATCH);
+                for (datagram, peer) in inbox.datagrams() {
+                    assert_eq!(peer, from);
+                    came.push(datagram.to_vec());
+                }
+            }
+            assert!(came.iter().eq(datagrams.iter().skip(first).step_by(2)));
+        }
+    }
+
+    #[test]
+    fn datagrams_pass_through_in_order_and_unharmed() {
+        pass(|socket, all| send(socket, all), receive);
+        pass(
+            |socket, all| one_by_one::send(socket, all),
+            one_by_one::receive,
+        );
+    }
+
+    #[test]
+    fn a_datagram_that_cannot_be_sent_does_not_hold_up_those_behind_it() {
+        let (socket, good) = socket();
+        // Not of this socket's family.
+        let bad = SocketAddr::from(([0x20; 16], 9));
+        let datagrams: [(_, &[u8]); 3] = [(good, b"one"), (bad, b"lost"), (good, b"two")];
+        assert_eq!(send(&socket, datagrams.into_iter()), (2, 1));
+        assert_eq!(one_by_one::send(&socket, datagrams.into_iter()), (2, 1));
+    }
+
+    #[test]
+    fn nothing_waits_at_a_new_socket() {
+        assert!(!Inbox::new().fill(&socket().0).unwrap());
+    }
+}
