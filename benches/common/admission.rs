@@ -13,8 +13,9 @@ use ring::rand::SystemRandom;
 
 use super::contest::{Contestant, Shuffler, time};
 use super::flights::{ALPN, Client, Clients, Flight, SERVER_NAME, SUITE, now};
-use super::naive::Naive;
+use super::naive::{Accepted, Naive, Refused};
 use super::replay::Name;
+use super::spoil::Spoilt;
 use super::tickets::{NATIVE_LEN, open_ring};
 
 pub const BATCH: usize = 32;
@@ -52,14 +53,11 @@ pub fn accept(mut ours: Gateway, used: Arc<DashMap<Name, u64>>) -> Vec<Contestan
 
 /// Flights that are refused, and change nothing by it: each is used again in each round.
 pub fn reject() -> Vec<Contestant> {
-    let unknown = || Gateway::new(0, ROUND).flights(ROUND);
-    let forged = |flight: &mut Flight| flip(flight, Spot::Ticket);
-    let bad_binder = |flight: &mut Flight| flip(flight, Spot::Binder);
     vec![
         open_ring("ring, opening a genuine ticket", NATIVE_LEN),
-        rejected("unknown key", |_| unknown()),
-        rejected("forged ticket", |gateway| changed(gateway, forged)),
-        rejected("bad binder", |gateway| changed(gateway, bad_binder)),
+        rejected("unknown key", Spoilt::Key),
+        rejected("forged ticket", Spoilt::Ticket),
+        rejected("bad binder", Spoilt::Binder),
     ]
 }
 
@@ -150,38 +148,62 @@ impl Gateway {
 
     /// First flights of `count` clients, sent now.
     pub fn flights(&mut self, count: usize) -> Vec<Flight> {
+        self.flights_sent(count, now())
+    }
+
+    /// The same, sent when the clients' clocks say `sent`.
+    pub fn flights_sent(&mut self, count: usize, sent: UnixMillis) -> Vec<Flight> {
         if self.pool.len() < count {
             self.issue(16 * ROUND, 64, Duration::MAX);
         }
         let clients = self.pool.drain(..count);
         clients
-            .map(|client| client.first_flight(&mut self.random))
+            .map(|client| client.first_flight(&mut self.random, sent))
             .collect()
     }
 
     /// Admits batch after batch and returns how many flights got 0-RTT.
     pub fn admit(&mut self, datagrams: &[Datagram<'_>]) -> usize {
+        self.count(datagrams, accepted)
+    }
+
+    /// Admits batch after batch and returns how many got such a verdict.
+    pub fn count(
+        &mut self,
+        datagrams: &[Datagram<'_>],
+        such: impl Fn(&Verdict<'_>) -> bool,
+    ) -> usize {
         datagrams
             .chunks(BATCH)
-            .map(|batch| admit(&mut self.worker, batch))
+            .map(|batch| count(&mut self.worker, batch, &such))
             .sum()
     }
 }
 
-/// Admits one batch as a gateway does: the clock is read once.
+/// Admits one batch and returns how many flights got 0-RTT.
 pub fn admit(worker: &mut Worker, batch: &[Datagram<'_>]) -> usize {
+    count(worker, batch, &accepted)
+}
+
+/// As a gateway does it: the clock is read once, and each verdict is looked at.
+fn count(
+    worker: &mut Worker,
+    batch: &[Datagram<'_>],
+    such: &impl Fn(&Verdict<'_>) -> bool,
+) -> usize {
     let admitted = worker.admit(batch, now()).expect("not too many");
-    let accepted = |verdict: &Verdict<'_>| match verdict {
+    let such = |(_, verdict): &(_, _)| such(verdict);
+    admitted.iter().filter(such).count()
+}
+
+fn accepted(verdict: &Verdict<'_>) -> bool {
+    match verdict {
         Verdict::AcceptEarlyData(resumed) => {
             black_box(resumed.client_early_traffic_secret());
             true
         }
         _ => false,
-    };
-    admitted
-        .iter()
-        .filter(|(_, verdict)| accepted(verdict))
-        .count()
+    }
 }
 
 /// The naive pipeline, and clients with tickets of it.
@@ -201,25 +223,42 @@ impl NaiveGateway {
     }
 
     pub fn flights(&mut self, count: usize) -> Vec<Flight> {
+        self.flights_sent(count, now())
+    }
+
+    pub fn flights_sent(&mut self, count: usize, sent: UnixMillis) -> Vec<Flight> {
         let flight = |_| {
             let (address, psk) = self.clients.next();
             let client = |ticket: &NewSessionTicket<'_>| Client::new(address, &psk, ticket, now());
             let client = self.naive.issue(&psk, address.ip(), client);
-            client.first_flight(&mut self.random)
+            client.first_flight(&mut self.random, sent)
         };
         (0..count).map(flight).collect()
     }
 
+    /// Admits one after the other and returns how many got 0-RTT.
     pub fn admit(&self, flights: &[Flight]) -> usize {
-        let accepted =
-            |flight: &&Flight| black_box(self.naive.admit(&flight.bytes, flight.peer)).is_ok();
-        flights.iter().filter(accepted).count()
+        self.count(flights, |answer| answer.is_ok())
+    }
+
+    /// Admits one after the other and returns how many got such an answer.
+    pub fn count(
+        &self,
+        flights: &[Flight],
+        such: impl Fn(&Result<Accepted, Refused>) -> bool,
+    ) -> usize {
+        let such = |flight: &&Flight| {
+            let answer = self.naive.admit(&flight.bytes, flight.peer);
+            such(black_box(&answer))
+        };
+        flights.iter().filter(such).count()
     }
 }
 
-fn rejected(name: &'static str, flights: impl FnOnce(&mut Gateway) -> Vec<Flight>) -> Contestant {
+fn rejected(name: &'static str, spoilt: Spoilt) -> Contestant {
     let mut gateway = Gateway::new(0, ROUND);
-    let flights = flights(&mut gateway);
+    let mut flights = gateway.flights(ROUND);
+    flights.iter_mut().for_each(|flight| flight.spoil(spoilt));
     Contestant::new(name, ROUND, move || {
         let datagrams: Vec<_> = flights.iter().map(Flight::datagram).collect();
         let mut accepted = 0;
@@ -227,26 +266,4 @@ fn rejected(name: &'static str, flights: impl FnOnce(&mut Gateway) -> Vec<Flight
         assert_eq!(accepted, 0);
         took
     })
-}
-
-fn changed(gateway: &mut Gateway, change: impl Fn(&mut Flight)) -> Vec<Flight> {
-    let mut flights = gateway.flights(ROUND);
-    flights.iter_mut().for_each(change);
-    flights
-}
-
-enum Spot {
-    Ticket,
-    Binder,
-}
-
-/// Changes a byte near the end of the ticket or of the binder, with which the datagram ends.
-fn flip(flight: &mut Flight, spot: Spot) {
-    let binders = 2 + 1 + 32;
-    let from_end = match spot {
-        Spot::Binder => 1,
-        Spot::Ticket => binders + 4 + 1,
-    };
-    let at = flight.bytes.len() - from_end;
-    flight.bytes[at] ^= 1;
 }

@@ -28,6 +28,7 @@ pub struct Client {
 }
 
 /// A first flight on its way.
+#[derive(Clone)]
 pub struct Flight {
     pub bytes: Vec<u8>,
     pub peer: SocketAddr,
@@ -72,8 +73,8 @@ impl Client {
         Self { address, session }
     }
 
-    /// The ClientHello that uses the ticket up, sent now.
-    pub fn first_flight(self, random: &mut Shuffler) -> Flight {
+    /// The ClientHello that uses the ticket up, sent when the client's clock says `sent`.
+    pub fn first_flight(self, random: &mut Shuffler, sent: UnixMillis) -> Flight {
         let public_key: [u8; 32] = random.bytes();
         let params = ClientHelloParams {
             cipher_suites: &[SUITE, CipherSuite::Aes256GcmSha384],
@@ -84,7 +85,7 @@ impl Client {
             early_data: true,
             ..ClientHelloParams::new(random.bytes())
         };
-        let mut offer = self.session.offer(now());
+        let mut offer = self.session.offer(sent);
         let flight = FirstFlight::new(&params, Some(&mut offer), &Framing::default(), &[]);
         let mut datagrams = flight.expect("it fits").datagrams;
         Flight {

@@ -10,4 +10,5 @@ pub mod hashing;
 pub mod lookup;
 pub mod naive;
 pub mod replay;
+pub mod spoil;
 pub mod tickets;

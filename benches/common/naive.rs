@@ -42,7 +42,7 @@ pub struct Accepted {
 }
 
 /// Why a flight gets no early data.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     Malformed,
     UnknownKey,

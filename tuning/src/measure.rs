@@ -4,16 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::common::admission::{Gateway, accept, reject};
+use crate::common::admission::{Gateway, ROUND, reject};
 use crate::common::contest::{Contestant, Lap, race};
 use crate::common::replay::{self, filled_within};
 use crate::common::tickets::{issue, open_native, seal_opaque};
 use crate::figures::Figures;
 use crate::rotation::Rotation;
 use crate::{Effort, batches, budget, rotation, scaling, socket};
-
-/// Clients whose flights are admitted, of all whose tickets are out: more than a race needs.
-const CLIENTS: usize = 1 << 17;
 
 /// Admissions need more rounds than the rest to find a quiet one: theirs are longer.
 pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
@@ -33,7 +30,9 @@ pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
     figures.add("issue_ns", issue);
 
     eprintln!("issuing {tickets} tickets, and filling a map with as many");
-    let clients = CLIENTS.min(tickets / 2);
+    // As many as the race needs: later ones would have their bits close together.
+    let clients = (2 * rounds + 1) * ROUND;
+    let clients = clients.min(tickets / 2);
     let start = Instant::now();
     let mut gateway = Gateway::within(tickets, clients, effort.patience / 2);
     let patience = effort.patience.saturating_sub(start.elapsed());
@@ -56,14 +55,8 @@ pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
     figures.add("strike_dashmap_64m_ns", dash_map);
     figures.add("strike_ratio", ours / dash_map);
 
-    figures.section("Admitting a first flight, in batches of 32");
-    let stages = budget::run((ours, dash_map), rounds, figures);
-    let [ours, naive] = laps(accept(gateway, used), 2 * rounds);
-    figures.add("stage_rest_ns", ours - stages.0);
-    figures.add("stage_rest_naive_ns", naive - stages.1);
-    figures.add("admit_ns", ours);
-    figures.add("admit_naive_ns", naive);
-    figures.add("admit_ratio", ours / naive);
+    figures.section("Admitting a first flight, in batches of 32, stage by stage");
+    budget::run(gateway, used, 2 * rounds, figures);
 
     figures.section("Refusing a flight, in batches of 32");
     let [ring, unknown, forged, bad_binder] = laps(reject(), rounds);

@@ -1,0 +1,232 @@
+//! Stages that are timed by themselves.
+
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dtls_session::replay::{FreshnessWindow, expected_arrival};
+use dtls_session::schedule::wide::{Job, WideHasher};
+use dtls_session::schedule::{
+    EarlySecret, HashAlgorithm, LabelPrefix, MAX_MIDSTATES_LEN, Transcript,
+};
+use dtls_session::wire::{ClientHello, HandshakeType, tls_header};
+use ring::digest;
+
+use crate::common::admission::{BATCH, Gateway, NaiveGateway, ROUND};
+use crate::common::contest::{Contestant, time};
+use crate::common::flights::{Flight, now};
+use crate::common::naive::{client_hello, expand_label};
+
+/// Nanoseconds for a flight.
+pub(super) struct Alone {
+    /// Of one reading.
+    pub(super) clock: f64,
+    /// Of the hash up to the binders. (The library's lacks its last block, which comes in one pass
+    /// with the binder.)
+    pub(super) transcript: f64,
+    pub(super) freshness: f64,
+    /// With the hash of the binders, from which it follows.
+    pub(super) early_secret: f64,
+}
+
+/// Bytes of a ClientHello that fill a block of SHA-256, with its header and the padding.
+const ONE_BLOCK: usize = 64 - 4 - 9;
+
+/// What [`Alone::both`] reads.
+pub(super) fn both() -> Vec<Contestant> {
+    let ours = hellos(&Gateway::new(0, ROUND).flights(ROUND));
+    let naive = hellos(&NaiveGateway::new(Arc::default()).flights(ROUND));
+    vec![
+        clock(),
+        freshness(),
+        binders("binders", &ours, usize::MAX),
+        binders("binders of a block", &ours, ONE_BLOCK),
+        early_secrets(&ours),
+        naive_transcripts(&naive),
+        naive_early_secrets(&naive),
+    ]
+}
+
+impl Alone {
+    /// From the laps of [`both`]: the library's, and the naive pipeline's.
+    pub(super) fn both(laps: &mut impl Iterator<Item = f64>) -> (Self, Self) {
+        let [
+            clock,
+            freshness,
+            binders,
+            binders_of_a_block,
+            early_secret,
+            naive_transcript,
+            naive_early_secret,
+        ] = std::array::from_fn(|_| laps.next().unwrap_or(f64::NAN));
+        let ours = Self {
+            clock,
+            transcript: binders - binders_of_a_block,
+            freshness,
+            early_secret,
+        };
+        let naive = Self {
+            clock,
+            transcript: naive_transcript,
+            freshness,
+            early_secret: naive_early_secret,
+        };
+        (ours, naive)
+    }
+}
+
+/// A ClientHello, cut before its binders.
+struct Hello {
+    truncated: Vec<u8>,
+    binders: Vec<u8>,
+}
+
+fn hellos(flights: &[Flight]) -> Rc<[Hello]> {
+    let cut = |flight: &Flight| {
+        let body = client_hello(&flight.bytes).expect("a ClientHello");
+        let hello = ClientHello::parse(body).expect("well-formed");
+        let psks = hello.pre_shared_keys.expect("offered");
+        let (truncated, binders) = body.split_at(psks.truncated_len);
+        Hello {
+            truncated: truncated.to_vec(),
+            binders: binders.to_vec(),
+        }
+    };
+    flights.iter().map(cut).collect()
+}
+
+fn clock() -> Contestant {
+    Contestant::new("clock", ROUND, || {
+        time(|| {
+            for _ in 0..ROUND {
+                black_box(now());
+            }
+        })
+    })
+}
+
+fn freshness() -> Contestant {
+    let (window, now) = (FreshnessWindow::default(), now());
+    let ages: Vec<u32> = (0..).map(|age| age * 1000).take(ROUND).collect();
+    Contestant::new("freshness", ROUND, move || {
+        time(|| {
+            for age in black_box(&ages) {
+                let expected = expected_arrival(now, *age, age.wrapping_add(5));
+                black_box(window.check(expected, now));
+            }
+        })
+    })
+}
+
+/// The binders of ClientHellos of which at most so many bytes are hashed.
+fn binders(name: &'static str, hellos: &Rc<[Hello]>, most: usize) -> Contestant {
+    let hellos = Rc::clone(hellos);
+    let hasher = WideHasher::detect();
+    let key = binder_key();
+    Contestant::new(name, ROUND, move || {
+        let mut transcripts = begun();
+        time(|| sign(hasher, &key, &mut transcripts, &hellos, most))
+    })
+}
+
+/// Takes ClientHellos into transcripts, up to so many bytes of each.
+fn sign(
+    hasher: WideHasher,
+    key: &[u8],
+    transcripts: &mut [Transcript],
+    hellos: &[Hello],
+    most: usize,
+) {
+    let mut macs = [const { None }; BATCH];
+    let batches = transcripts.chunks_mut(BATCH).zip(hellos.chunks(BATCH));
+    for (transcripts, hellos) in batches {
+        let jobs = transcripts.iter_mut().zip(hellos).zip(&mut macs);
+        hasher.binders(jobs.map(|((transcript, hello), out)| Job {
+            transcript,
+            data: &hello.truncated[..most.min(hello.truncated.len())],
+            key,
+            out,
+        }));
+        black_box(&macs);
+    }
+}
+
+fn early_secrets(hellos: &Rc<[Hello]>) -> Contestant {
+    let hellos = Rc::clone(hellos);
+    let hasher = WideHasher::detect();
+    let key = secret();
+    let mut hashed = begun();
+    sign(hasher, &binder_key(), &mut hashed, &hellos, usize::MAX);
+    Contestant::new("early secrets", ROUND, move || {
+        let mut transcripts = hashed.clone();
+        let mut secrets = [const { None }; BATCH];
+        time(|| {
+            let batches = transcripts.chunks_mut(BATCH).zip(hellos.chunks(BATCH));
+            for (transcripts, hellos) in batches {
+                let jobs = transcripts.iter_mut().zip(hellos).zip(&mut secrets);
+                hasher.early_traffic_secrets(jobs.map(|((transcript, hello), out)| Job {
+                    transcript,
+                    data: &hello.binders,
+                    key: key.as_bytes(),
+                    out,
+                }));
+                black_box(&secrets);
+            }
+        })
+    })
+}
+
+/// What a ticket has of its session's secrets, with which binders are verified.
+fn binder_key() -> Vec<u8> {
+    let mut midstates = vec![0; MAX_MIDSTATES_LEN];
+    let key = secret().binder_key(LabelPrefix::Dtls13);
+    let len = key.to_midstates(&mut midstates).expect("room");
+    midstates.truncate(len);
+    midstates
+}
+
+fn secret() -> EarlySecret {
+    EarlySecret::from_psk(HashAlgorithm::Sha256, b"psk")
+}
+
+/// Transcripts that hold nothing but a header of ClientHello.
+fn begun() -> Vec<Transcript> {
+    let mut begun = Transcript::new(HashAlgorithm::Sha256);
+    begun.add(HandshakeType::CLIENT_HELLO, &[]);
+    vec![begun; ROUND]
+}
+
+fn naive_transcripts(hellos: &Rc<[Hello]>) -> Contestant {
+    let hellos = Rc::clone(hellos);
+    Contestant::new("naive transcript", ROUND, move || {
+        time(|| {
+            for hello in &*hellos {
+                black_box(naive_transcript(hello).clone().finish());
+            }
+        })
+    })
+}
+
+fn naive_early_secrets(hellos: &Rc<[Hello]>) -> Contestant {
+    let hellos = Rc::clone(hellos);
+    let naive = NaiveGateway::new(Arc::default()).naive;
+    Contestant::new("naive early secret", ROUND, move || {
+        let hashed: Vec<_> = hellos.iter().map(naive_transcript).collect();
+        let early_secret = naive.early_secret(b"psk");
+        time(|| {
+            for (mut transcript, hello) in hashed.into_iter().zip(&*hellos) {
+                transcript.update(&hello.binders);
+                let full = transcript.finish();
+                black_box(expand_label(&early_secret, b"c e traffic", full.as_ref()));
+            }
+        })
+    })
+}
+
+fn naive_transcript(hello: &Hello) -> digest::Context {
+    let mut transcript = digest::Context::new(&digest::SHA256);
+    let len = hello.truncated.len() + hello.binders.len();
+    transcript.update(&tls_header(HandshakeType::CLIENT_HELLO, len as u32));
+    transcript.update(&hello.truncated);
+    transcript
+}
