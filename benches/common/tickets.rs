@@ -23,13 +23,13 @@ pub const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// Tickets in one batch, and batches in one round.
 const BATCH: usize = 32;
 const BATCHES: usize = 32;
-const ROUND: usize = BATCH * BATCHES;
+pub const ROUND: usize = BATCH * BATCHES;
 
 /// What an opaque ticket holds besides the host's bytes.
 const OPAQUE_HEAD: usize = 16;
 
 /// Bytes of a host with a session format of its own.
-const PAYLOAD: [u8; 128] = [0x5a; 128];
+pub const PAYLOAD: [u8; 128] = [0x5a; 128];
 
 /// The engine's tickets, as it issues them.
 pub fn open_native() -> Vec<Contestant> {
@@ -40,7 +40,11 @@ pub fn open_native() -> Vec<Contestant> {
     vec![
         open_ring("ring, bare, of that length", NATIVE_LEN),
         open_ours("dtls-session, native ticket", reader, tickets),
-        open_rustls("rustls Ticketer, of that length", NATIVE_LEN),
+        open_rustls(
+            "rustls Ticketer, of that length",
+            rustls_ticketer(),
+            NATIVE_LEN,
+        ),
     ]
 }
 
@@ -52,7 +56,11 @@ pub fn open_opaque() -> Vec<Contestant> {
     vec![
         open_ring("ring, bare, of that length", len),
         open_ours("dtls-session, 128 opaque bytes", reader, tickets),
-        open_rustls("rustls Ticketer, 128 bytes", PAYLOAD.len()),
+        open_rustls(
+            "rustls Ticketer, 128 bytes",
+            rustls_ticketer(),
+            PAYLOAD.len(),
+        ),
     ]
 }
 
@@ -75,7 +83,7 @@ pub fn seal_opaque() -> Vec<Contestant> {
     };
     vec![
         Contestant::new("dtls-session, 128 opaque bytes", ROUND, ours),
-        seal_rustls("rustls Ticketer, 128 bytes", rustls, PAYLOAD.to_vec()),
+        seal_rustls("rustls Ticketer, 128 bytes", rustls, PAYLOAD.len()),
         seal_ring("ring, bare, counted nonce", OPAQUE_HEAD + PAYLOAD.len()),
     ]
 }
@@ -99,7 +107,7 @@ pub fn issue() -> Vec<Contestant> {
         seal_rustls(
             "rustls Ticketer, sealing as many bytes alone",
             rustls_ticketer(),
-            vec![0x5a; NATIVE_LEN],
+            NATIVE_LEN,
         ),
     ]
 }
@@ -187,8 +195,12 @@ pub fn open_ring(name: &'static str, len: usize) -> Contestant {
     })
 }
 
-fn open_rustls(name: &'static str, len: usize) -> Contestant {
-    let ticketer = rustls_ticketer();
+/// Tickets that hold `len` bytes.
+pub fn open_rustls(
+    name: &'static str,
+    ticketer: Arc<dyn ProducesTickets>,
+    len: usize,
+) -> Contestant {
     let seal = |_| ticketer.encrypt(&vec![0x5a; len]).expect("sealed");
     let tickets: Vec<_> = (0..ROUND).map(seal).collect();
     Contestant::new(name, ROUND, move || {
@@ -200,11 +212,13 @@ fn open_rustls(name: &'static str, len: usize) -> Contestant {
     })
 }
 
-fn seal_rustls(
+/// Tickets that hold `len` bytes.
+pub fn seal_rustls(
     name: &'static str,
     ticketer: Arc<dyn ProducesTickets>,
-    payload: Vec<u8>,
+    len: usize,
 ) -> Contestant {
+    let payload = vec![0x5a; len];
     Contestant::new(name, ROUND, move || {
         time(|| {
             for _ in 0..ROUND {

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Measures the tickets of OpenSSL, BoringSSL and aws-lc-rs beside the library's: installs what they
+# are built with. Arguments go to the benchmark: `--test` does everything once.
+#
+# Ends with 0 and a message where these packages are missing and cannot be installed.
+set -eu
+cd "$(dirname "$0")"
+
+packages="clang libclang-dev cmake g++ libssl3"
+
+installed() {
+    for package in $packages; do
+        dpkg -s "$package" >/dev/null 2>&1 || return 1
+    done
+}
+
+install() {
+    command -v apt-get >/dev/null || return 1
+    as_root=""
+    [ "$(id -u)" -eq 0 ] || as_root="sudo -n"
+    # shellcheck disable=SC2086 # a list of packages, and a command with its argument
+    $as_root apt-get update -q &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
+}
+
+if ! installed && ! install; then
+    echo "skipped: $packages are needed, and cannot be installed here"
+    exit 0
+fi
+
+# From there, so that its BoringSSL is found built, with the same flags.
+cd ../../tests/peers
+build() {
+    command=$1
+    shift
+    cargo "$command" --release -j"${JOBS:-2}" --manifest-path ../../benches/peers/Cargo.toml \
+        --target-dir target "$@"
+}
+cargo fmt --manifest-path ../../benches/peers/Cargo.toml --check
+build clippy -- -D warnings
+build run -- "$@"
