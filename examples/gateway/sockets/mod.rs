@@ -33,23 +33,21 @@ const DATAGRAM_MAX: usize = 65_535;
 /// them blocks. All are bound before the first is read: the kernel distributes anew when one is
 /// added.
 pub(crate) fn bind(listen: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
-    // A port that another gateway of this user listens on could be shared, unnoticed.
-    let mut address = UdpSocket::bind(listen)?.local_addr()?;
-    address.set_port(listen.port());
+    let (domain, protocol) = (Domain::for_address(listen), Protocol::UDP);
+    let mut address = listen;
     let mut sockets = Vec::new();
     for _ in 0..workers {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::DGRAM,
-            Some(Protocol::UDP),
-        )?;
-        socket.set_reuse_port(true)?;
+        let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
         // For bursts. The system grants what it allows, silently.
         socket.set_recv_buffer_size(4 << 20)?;
         socket.set_nonblocking(true)?;
+        // The first takes the port for itself, and then lets the others in: two gateways of one
+        // user would share a port, unnoticed, be it that both name it or that the system picks it.
+        let is_first = sockets.is_empty();
+        socket.set_reuse_port(!is_first)?;
         socket.bind(&address.into())?;
+        socket.set_reuse_port(true)?;
         let socket = UdpSocket::from(socket);
-        // If the port was left to the system, it is the same for all.
         address = socket.local_addr()?;
         sockets.push(socket);
     }
@@ -96,6 +94,7 @@ impl Inbox {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashSet;
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -110,6 +109,37 @@ mod tests {
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
         (socket, address)
+    }
+
+    #[test]
+    fn no_two_gateways_listen_on_one_port() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let gateways: Vec<_> = (0..450).map(|_| bind(any, 1).unwrap()).collect();
+        let ports: HashSet<_> = gateways
+            .iter()
+            .map(|sockets| sockets[0].local_addr().unwrap().port())
+            .collect();
+        assert_eq!(ports.len(), gateways.len());
+        let taken = gateways[0][0].local_addr().unwrap();
+        let why = bind(taken, 2).unwrap_err();
+        assert_eq!(why.kind(), ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn the_clients_of_an_address_are_distributed_over_its_workers() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let sockets = bind(any, 2).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        let clients = (0..64).map(|_| socket().0);
+        clients.for_each(|client| drop(client.send_to(b"hello", address).unwrap()));
+        for socket in &sockets {
+            let mut inbox = Inbox::new();
+            let end = Instant::now() + Duration::from_secs(60);
+            while !inbox.fill(socket).unwrap() {
+                assert!(Instant::now() < end, "nothing for one of two");
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     /// More than a batch goes to two sockets, and comes out of them as it went in.
