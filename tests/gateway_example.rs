@@ -104,7 +104,7 @@ fn the_halves_meet_as_two_processes() {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--workers", "2"];
     let mut serve = gateway(&serve);
     let mut serve = serve
-        .args(["--demo", "--seconds", "60"])
+        .args(["--demo", "--seconds", "600"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

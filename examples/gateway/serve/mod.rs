@@ -45,8 +45,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const UPKEEP: Duration = Duration::from_secs(1);
 
 /// Datagrams of clients that have moved, which wait for the worker that knows them. Beyond that
-/// they are lost, as datagrams are.
-const HANDOVER_MAX: usize = 1024;
+/// they are lost, as datagrams are: anybody can send what looks like one of them.
+const HANDOVER_MAX: usize = 256;
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(config: &Config) -> Result<bool, Failure> {

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::debug;
 
@@ -34,7 +34,6 @@ pub(super) fn start(address: SocketAddr, scraped: Arc<Scraped>) -> io::Result<So
 }
 
 fn answer(mut visitor: TcpStream, scraped: &Scraped) -> io::Result<()> {
-    visitor.set_read_timeout(Some(PATIENCE))?;
     visitor.set_write_timeout(Some(PATIENCE))?;
     let request = read_head(&mut visitor)?;
     let mut words = request.split(|byte| *byte == b' ');
@@ -53,10 +52,16 @@ fn answer(mut visitor: TcpStream, scraped: &Scraped) -> io::Result<()> {
 }
 
 /// A request up to the empty line behind its head, or as much as is read of one.
-fn read_head(visitor: &mut impl Read) -> io::Result<Vec<u8>> {
+fn read_head(visitor: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let end = Instant::now() + PATIENCE;
     let mut request = vec![0; REQUEST_MAX];
     let mut len = 0;
     while len < REQUEST_MAX && !request[..len].windows(4).any(|end| end == b"\r\n\r\n") {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        visitor.set_read_timeout(Some(left))?;
         match visitor.read(&mut request[len..])? {
             0 => break,
             read => len += read,

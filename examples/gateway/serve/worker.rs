@@ -118,7 +118,9 @@ pub(super) fn run(
     loop {
         // Readiness is told once: a socket is left alone only when nothing waits at it.
         let is_busy = inbox.fill(&socket)?;
-        core.receive(inbox.datagrams())?;
+        if is_busy {
+            core.receive(inbox.datagrams())?;
+        }
         while let Ok((mut bytes, peer)) = moved.try_recv() {
             core.receive(std::iter::once((&mut bytes[..], peer)))?;
         }

@@ -54,6 +54,8 @@ struct Record {
 impl Flight {
     /// An empty flight, which is first sent again after `first_wait`.
     pub fn new(purpose: Purpose, first_wait: Duration) -> Self {
+        // What is due again at once would be sent for ever.
+        let first_wait = first_wait.max(Duration::from_millis(1));
         Self {
             purpose,
             bytes: Vec::new(),
