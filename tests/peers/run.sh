@@ -2,7 +2,8 @@
 # Lets real clients meet the reference gateway: installs what their stacks are built with, builds
 # the gateway and the clients, and runs the tests. Arguments go to `cargo test`.
 #
-# Ends with 0 and a message where these packages are missing and cannot be installed.
+# NSS is not among them: that of Debian 12 (3.87) offers DTLS 1.3 by the number of its last draft,
+# 0x7f2b, and gets the alert protocol_version as it should.
 set -eu
 cd "$(dirname "$0")"
 
@@ -24,8 +25,8 @@ install() {
 }
 
 if ! installed && ! install; then
-    echo "skipped: $packages are needed, and cannot be installed here"
-    exit 0
+    echo "$packages are needed, and cannot be installed here" >&2
+    exit 1
 fi
 
 jobs=${JOBS:-2}

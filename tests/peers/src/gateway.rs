@@ -4,21 +4,14 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::Result;
 use crate::folder::Folder;
 use crate::killed::Killed;
-
-/// How long the gateway may take to start, or for something to show in its metrics.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often to look.
-const TICK: Duration = Duration::from_millis(5);
+use crate::{PATIENCE, Result, patiently};
 
 /// Counts the ticket keys that can be used.
 const KEYS: &str = "gateway_ticket_keys";
@@ -66,14 +59,9 @@ impl Gateway {
     pub fn rotate(&self) -> Result<()> {
         let before = self.metric(KEYS)?;
         self.ask_to_rotate()?;
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            if self.metric(KEYS)? > before {
-                return Ok(());
-            }
-            std::thread::sleep(TICK);
-        }
-        Err("no new key comes".into())
+        patiently("no new key comes", || {
+            Ok((self.metric(KEYS)? > before).then_some(()))
+        })
     }
 
     /// The same, without waiting for it.
@@ -84,14 +72,17 @@ impl Gateway {
     /// Tells the gateway to end in good order, and waits for it. `true` if its exit code says so.
     pub fn drain(&mut self) -> Result<bool> {
         self.process.signal(Signal::TERM)?;
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            if let Some(status) = self.process.ended()? {
-                return Ok(status.success());
-            }
-            std::thread::sleep(TICK);
-        }
-        Err("the gateway does not end".into())
+        let status = patiently("the gateway does not end", || self.process.ended())?;
+        Ok(status.success())
+    }
+
+    /// Waits until it has done what was to be done with all that was sent to it: nothing is left in
+    /// its sockets, and its workers sleep.
+    pub fn settle(&self) -> Result<()> {
+        patiently("the gateway does not come to rest", || {
+            let is_at_rest = !datagrams_wait(self.address)? && workers_sleep(self.id())?;
+            Ok(is_at_rest.then_some(()))
+        })
     }
 
     /// Bytes of early data that the application was given.
@@ -171,17 +162,47 @@ fn start(
         .stderr(log_file.map_err(|why| why.to_string())?);
     let mut process = Killed::spawn(&mut command)?;
 
-    let end = Instant::now() + PATIENCE;
-    while Instant::now() < end && process.ended()?.is_none() {
+    let started = patiently("in time", || {
+        if let Some(status) = process.ended()? {
+            return Err(status.to_string());
+        }
         let output = fs::read_to_string(&output).unwrap_or_default();
         let address = said(&output, "listening on ", ',');
-        let metrics = said(&output, "metrics on http://", '/');
-        if let (Some(address), Some(metrics)) = (address, metrics) {
-            return Ok((process, address, metrics));
-        }
-        std::thread::sleep(TICK);
+        Ok(address.zip(said(&output, "metrics on http://", '/')))
+    });
+    match started {
+        Ok((address, metrics)) => Ok((process, address, metrics)),
+        Err(why) => Err(format!(
+            "the gateway does not start: {why}\n{}",
+            log(folder)
+        )),
     }
-    Err(format!("the gateway does not start:\n{}", log(folder)))
+}
+
+/// Whether datagrams wait in a socket at `address`.
+fn datagrams_wait(address: SocketAddr) -> Result<bool> {
+    let sockets = fs::read_to_string("/proc/net/udp").map_err(|why| why.to_string())?;
+    let port = format!(":{:04X}", address.port());
+    let waits = |line: &str| {
+        // Number, local address, remote address, state, and what waits to be sent and received.
+        let mut words = line.split_whitespace().skip(1);
+        let is_here = words.next().is_some_and(|local| local.ends_with(&port));
+        is_here
+            && words
+                .nth(2)
+                .is_some_and(|queues| !queues.ends_with(":00000000"))
+    };
+    Ok(sockets.lines().any(waits))
+}
+
+/// Whether all workers of the gateway with this process id wait for something to happen.
+fn workers_sleep(id: u32) -> Result<bool> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).map_err(|why| why.to_string())?;
+    let is_busy = |task: &Path| {
+        let read = |name| fs::read_to_string(task.join(name)).unwrap_or_default();
+        read("comm").starts_with("worker") && !read("status").contains("State:\tS")
+    };
+    Ok(!tasks.flatten().any(|task| is_busy(&task.path())))
 }
 
 /// The address that `output` names between `before` and `after`.

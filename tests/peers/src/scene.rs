@@ -13,9 +13,6 @@ use crate::proxy::{Proxy, Treatment};
 /// no other numbers of deliveries, up to many, have the same sum.
 pub const EARLY: [&[u8]; 2] = [b"GET /1 for early data", &[b'2'; 1000]];
 
-/// How long what is to have no effect gets to have one.
-const SETTLE: Duration = Duration::from_millis(150);
-
 /// Of the gateway: flights from different ports meet different ones.
 const WORKERS: usize = 2;
 
@@ -70,9 +67,15 @@ impl Scene {
         Ok(session)
     }
 
+    /// Waits until all that was sent to the gateway has had its effect.
+    pub fn settle(&self) -> Result<()> {
+        self.proxy.settle()?;
+        self.gateway.settle()
+    }
+
     /// What the gateway has delivered of [`EARLY`] data, once all that is under way has arrived.
     pub fn deliveries(&self) -> Result<Deliveries> {
-        thread::sleep(SETTLE);
+        self.settle()?;
         let bytes = self.gateway.early_data_bytes()?;
         let [first, second] = EARLY.map(|data| data.len() as u64);
         let rest = bytes % second;

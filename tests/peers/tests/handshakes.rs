@@ -38,10 +38,7 @@ fn connect_and_resume_early<S: Stack>(settings: &Settings) -> [Agreed; 3] {
         let (mut connection, agreed) = scene.connect_early::<S>(settings, &session).unwrap();
         // The gateway echoes early data, too.
         for early in EARLY {
-            let echo = connection
-                .receive(std::time::Duration::from_secs(5))
-                .unwrap();
-            assert_eq!(echo.as_deref(), Some(early));
+            assert_eq!(connection.receive_next().unwrap(), early);
         }
         session = use_and_close(connection);
         assert_eq!(agreed.early_data, EarlyData::Accepted, "{settings:?}");
@@ -68,6 +65,19 @@ fn wolfssl_connects_resumes_and_sends_early_data_with_every_suite_and_group() {
             assert_eq!(agreed.map(|agreed| agreed.resumed), [false, true, true]);
             assert_eq!(agreed.map(|agreed| agreed.suite), [suite; 3]);
         }
+    }
+}
+
+#[test]
+fn answers_to_early_data_come_behind_the_ack_of_the_finished() {
+    let scene = Scene::new(&[]).unwrap();
+    for _ in 0..8 {
+        let session = scene.session::<WolfSsl>(&x25519()).unwrap();
+        let early = scene.connect_early::<WolfSsl>(&x25519(), &session);
+        let (mut connection, _) = early.unwrap();
+        // wolfSSL takes data that comes before it for an error of the handshake.
+        assert_eq!(connection.stack().overtook(), 0);
+        use_and_close(connection);
     }
 }
 
@@ -130,6 +140,57 @@ fn a_share_that_the_gateway_does_not_take_is_answered_with_a_hello_retry_request
     retries::<BoringSsl>(&settings);
     // wolfSSL offers no share at first if nobody says otherwise.
     retries::<WolfSsl>(&Settings::default());
+}
+
+#[test]
+fn a_psk_is_used_without_a_key_exchange_where_the_operator_allows_that() {
+    let alone = Settings {
+        psk_alone: true,
+        ..x25519()
+    };
+    for (args, allowed) in [(&["--psk-ke"][..], true), (&[], false)] {
+        let scene = Scene::new(args).unwrap();
+        let session = scene.session::<WolfSsl>(&x25519()).unwrap();
+        let (mut connection, agreed) = scene.connect_early::<WolfSsl>(&alone, &session).unwrap();
+        // Who can use no ticket here gets none.
+        connection.echo(b"hello").unwrap();
+        assert_eq!(agreed.resumed, allowed);
+        let hellos = scene.proxy.hellos(scene.newest(), From::Server);
+        let last = ServerHello::parse(hellos.last().unwrap()).unwrap();
+        assert_eq!(last.key_share.is_none(), allowed);
+        assert_eq!(scene.deliveries().unwrap(), [u64::from(allowed); 2]);
+    }
+}
+
+#[test]
+fn a_path_with_a_small_mtu_gets_its_handshakes_in_small_datagrams() {
+    let scene = Scene::new(&["--mtu", "256"]).unwrap();
+    connect_and_resume::<WolfSsl>(&scene, &x25519());
+    connect_and_resume::<BoringSsl>(&scene, &Settings::default());
+    for client in 0..scene.proxy.clients() {
+        let recorded = scene.proxy.recorded(client);
+        let from_server = recorded.iter().filter(|of| of.from == From::Server);
+        assert!(
+            from_server
+                .map(|of| of.datagram.len())
+                .all(|len| len <= 256)
+        );
+    }
+    // A certificate does not fit into one of them.
+    let first = scene.proxy.recorded(0);
+    let from_server = first.iter().filter(|of| of.from == From::Server);
+    assert!(from_server.count() > 4);
+}
+
+#[test]
+fn who_knows_nothing_newer_than_dtls_1_2_is_told_so() {
+    let scene = Scene::new(&[]).unwrap();
+    let old = Settings {
+        old_version: true,
+        ..Settings::default()
+    };
+    let refused = scene.connect::<BoringSsl>(&old, None).err().unwrap();
+    assert!(refused.contains("PROTOCOL_VERSION"), "{refused}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use boring_sys as ffi;
 use dtls_session::schedule::CipherSuite;
+use dtls_session::wire::DTLS_1_3;
 
 use super::{Agreed, EarlyData, RETRANSMIT_AFTER, Read, Settings, Socket, Stack};
 use crate::Result;
@@ -37,6 +38,8 @@ impl Drop for Session {
 
 const MTU: u32 = 1350;
 
+const DTLS_1_2: u16 = 0xfefd;
+
 /// ecdsa_secp256r1_sha256, ed25519 and rsa_pss_rsae_sha256.
 const SIGNATURE_SCHEMES: [u16; 3] = [0x0403, 0x0807, 0x0804];
 
@@ -49,9 +52,13 @@ impl Stack for BoringSsl {
     type Session = Session;
 
     fn new(server: SocketAddr, settings: &Settings, session: Option<&Session>) -> Result<Self> {
-        if settings.suite.is_some() {
-            return Err("BoringSSL chooses its suites of TLS 1.3 itself".into());
+        if settings.suite.is_some() || settings.psk_alone || settings.connection_id {
+            return Err("BoringSSL has no such setting".into());
         }
+        let (oldest, newest) = match settings.old_version {
+            true => (DTLS_1_2, DTLS_1_2),
+            false => (DTLS_1_3, DTLS_1_3),
+        };
         let seen = Seen {
             socket: Socket::connect(server)?,
             newest: None,
@@ -59,8 +66,8 @@ impl Stack for BoringSsl {
         // SAFETY: all three are new, and freed by `drop`; a null context makes a null `SSL`.
         let this = unsafe {
             let ctx = ffi::SSL_CTX_new(ffi::DTLS_method());
-            ffi::SSL_CTX_set_min_proto_version(ctx, dtls_session::wire::DTLS_1_3);
-            ffi::SSL_CTX_set_max_proto_version(ctx, dtls_session::wire::DTLS_1_3);
+            ffi::SSL_CTX_set_min_proto_version(ctx, oldest);
+            ffi::SSL_CTX_set_max_proto_version(ctx, newest);
             let cache = ffi::SSL_SESS_CACHE_CLIENT | ffi::SSL_SESS_CACHE_NO_INTERNAL;
             ffi::SSL_CTX_set_session_cache_mode(ctx, cache);
             ffi::SSL_CTX_sess_set_new_cb(ctx, Some(on_session));
@@ -166,6 +173,13 @@ impl Stack for BoringSsl {
             return Ok(());
         }
         Err(why("DTLSv1_handle_timeout", self.error(result)))
+    }
+
+    fn update_keys(&mut self) -> Result<()> {
+        // SAFETY: `ssl` lives.
+        succeeds("SSL_key_update", unsafe {
+            ffi::SSL_key_update(self.ssl, ffi::SSL_KEY_UPDATE_REQUESTED)
+        })
     }
 
     fn close(&mut self) {

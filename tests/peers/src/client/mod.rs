@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dtls_session::schedule::CipherSuite;
 
-use crate::Result;
+use crate::{PATIENCE, Result};
 
 mod boringssl;
 mod own;
@@ -17,12 +17,13 @@ pub use own::{InTranscript, Own};
 pub use socket::Socket;
 pub use wolfssl::WolfSsl;
 
-/// The longest that a handshake, or the wait for a ticket or an answer, may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// When a client first sends again what was not answered: sooner than in a real network, so that
 /// a lossy test is short.
 const RETRANSMIT_AFTER: Duration = Duration::from_millis(120);
+
+/// A client waits so many times as long as at first before it sends something for the nth time, and
+/// no longer, so that it does so often enough in any network that is not dead.
+const RETRANSMIT_AFTER_MAX: u32 = 8;
 
 /// Named groups by their codes.
 pub mod group {
@@ -45,6 +46,12 @@ pub struct Settings {
     pub server_name: Option<String>,
     /// The certificate, in DER, that the server has to have; `None`: any.
     pub trust: Option<Vec<u8>>,
+    /// The PSK is to be used without a key exchange.
+    pub psk_alone: bool,
+    /// It wants to find a connection ID in what it receives.
+    pub connection_id: bool,
+    /// It knows nothing newer than DTLS 1.2.
+    pub old_version: bool,
 }
 
 /// What became of early data.
@@ -108,6 +115,8 @@ pub trait Stack: Sized {
     fn timer(&self) -> Option<Duration>;
     /// Nothing came for as long as [`timer`](Self::timer) said.
     fn on_timer(&mut self) -> Result<()>;
+    /// Goes on with its next keys, and wants the server to do so, too.
+    fn update_keys(&mut self) -> Result<()>;
     /// Sends close_notify.
     fn close(&mut self);
 }
@@ -162,6 +171,11 @@ impl<S: Stack> Connection<S> {
         self.stack.write(data)
     }
 
+    /// The next application data.
+    pub fn receive_next(&mut self) -> Result<Vec<u8>> {
+        self.receive(PATIENCE)?.ok_or_else(|| "no data came".into())
+    }
+
     /// The next application data, if some comes within `patience`.
     pub fn receive(&mut self, patience: Duration) -> Result<Option<Vec<u8>>> {
         let mut data = vec![0; 1 << 14];
@@ -200,16 +214,6 @@ impl<S: Stack> Connection<S> {
             Ok(stack.ticket())
         })?;
         session.ok_or_else(|| "no ticket came".into())
-    }
-
-    /// Lets the stack answer what comes, and send again what is due, for `time`.
-    pub fn idle(&mut self, time: Duration) -> Result<()> {
-        let end = Instant::now() + time;
-        while self
-            .receive(end.saturating_duration_since(Instant::now()))?
-            .is_some()
-        {}
-        Ok(())
     }
 
     /// The stack behind it.

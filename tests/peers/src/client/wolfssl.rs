@@ -1,5 +1,6 @@
 //! wolfSSL.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_void};
 use std::net::SocketAddr;
 use std::sync::Once;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use dtls_session::schedule::CipherSuite;
 use wolfssl_sys as ffi;
 
-use super::{Agreed, EarlyData, RETRANSMIT_AFTER, Read, Settings, Socket, Stack};
+use super::{
+    Agreed, EarlyData, RETRANSMIT_AFTER, RETRANSMIT_AFTER_MAX, Read, Settings, Socket, Stack,
+};
 use crate::Result;
 
 /// A connection of wolfSSL.
@@ -17,6 +20,8 @@ pub struct WolfSsl {
     ctx: *mut ffi::WOLFSSL_CTX,
     /// What the callbacks of `ssl` see of this connection: from `Box`, and freed after `ssl`.
     seen: *mut Seen,
+    /// Data that came before the ACK of the Finished.
+    overtook: VecDeque<Vec<u8>>,
 }
 
 struct Seen {
@@ -33,6 +38,9 @@ impl Drop for Session {
         unsafe { ffi::wolfSSL_SESSION_free(self.0) }
     }
 }
+
+/// What it wants to find in records.
+const CONNECTION_ID: [u8; 3] = *b"wlf";
 
 // What wolfSSL's functions return if all is well.
 const SUCCESS: c_int = 1;
@@ -54,6 +62,7 @@ impl Stack for WolfSsl {
                 ssl: ffi::wolfSSL_new(ctx),
                 ctx,
                 seen: Box::into_raw(Box::new(seen)),
+                overtook: VecDeque::new(),
             }
         };
         if this.ssl.is_null() {
@@ -90,17 +99,25 @@ impl Stack for WolfSsl {
     }
 
     fn handshake(&mut self) -> Result<bool> {
-        // SAFETY: `ssl` lives.
-        let result = unsafe { ffi::wolfSSL_connect(self.ssl) };
-        if result == SUCCESS {
-            return Ok(true);
+        loop {
+            // SAFETY: `ssl` lives.
+            let result = unsafe { ffi::wolfSSL_connect(self.ssl) };
+            if result == SUCCESS {
+                return Ok(true);
+            }
+            if self.wants_to_wait(result) {
+                return Ok(false);
+            }
+            if self.error(result) != ffi::wolfSSL_ErrorCodes_APP_DATA_READY {
+                return Err(self.why("wolfSSL_connect", result));
+            }
+            // Data has overtaken the ACK of the Finished. It has to be read before what follows.
+            let mut data = vec![0; 1 << 14];
+            if let Read::Data(len) = self.read_newest(&mut data)? {
+                data.truncate(len);
+                self.overtook.push_back(data);
+            }
         }
-        // Application data may come before the ACK of the Finished: it can be read after that.
-        let has_data = self.error(result) == ffi::wolfSSL_ErrorCodes_APP_DATA_READY;
-        if has_data || self.wants_to_wait(result) {
-            return Ok(false);
-        }
-        Err(self.why("wolfSSL_connect", result))
     }
 
     fn agreed(&self) -> Result<Agreed> {
@@ -127,14 +144,12 @@ impl Stack for WolfSsl {
     }
 
     fn read(&mut self, out: &mut [u8]) -> Result<Read> {
-        // SAFETY: `ssl` lives, and writes `len` bytes at most.
-        let result = unsafe { ffi::wolfSSL_read(self.ssl, out.as_mut_ptr().cast(), len(out)) };
-        match usize::try_from(result) {
-            Ok(read @ 1..) => Ok(Read::Data(read)),
-            _ if self.wants_to_wait(result) => Ok(Read::Nothing),
-            _ if self.error(result) == ffi::WOLFSSL_ERROR_ZERO_RETURN as c_int => Ok(Read::Closed),
-            _ => Err(self.why("wolfSSL_read", result)),
-        }
+        let Some(data) = self.overtook.pop_front() else {
+            return self.read_newest(out);
+        };
+        let place = out.get_mut(..data.len()).ok_or("no room for what came")?;
+        place.copy_from_slice(&data);
+        Ok(Read::Data(data.len()))
     }
 
     fn write(&mut self, data: &[u8]) -> Result<()> {
@@ -166,7 +181,8 @@ impl Stack for WolfSsl {
                 ffi::wolfSSL_dtls13_use_quick_timeout(self.ssl),
             )
         };
-        let timer = RETRANSMIT_AFTER * u32::try_from(seconds).unwrap_or(1).max(1);
+        let times = u32::try_from(seconds).unwrap_or(1);
+        let timer = RETRANSMIT_AFTER * times.clamp(1, RETRANSMIT_AFTER_MAX);
         Some(if quick == 1 { timer / 4 } else { timer })
     }
 
@@ -189,6 +205,15 @@ impl Stack for WolfSsl {
         Err(self.why("wolfSSL_dtls_got_timeout", result))
     }
 
+    fn update_keys(&mut self) -> Result<()> {
+        // SAFETY: `ssl` lives.
+        let result = unsafe { ffi::wolfSSL_update_keys(self.ssl) };
+        if result == SUCCESS || self.wants_to_wait(result) {
+            return Ok(());
+        }
+        Err(self.why("wolfSSL_update_keys", result))
+    }
+
     fn close(&mut self) {
         // SAFETY: `ssl` lives.
         unsafe { ffi::wolfSSL_shutdown(self.ssl) };
@@ -196,6 +221,31 @@ impl Stack for WolfSsl {
 }
 
 impl WolfSsl {
+    /// Whether records in both directions have connection IDs.
+    #[must_use]
+    pub fn uses_connection_ids(&self) -> bool {
+        // SAFETY: `ssl` lives.
+        unsafe { ffi::wolfSSL_dtls_cid_is_enabled(self.ssl) == 1 }
+    }
+
+    /// What came before the ACK of the Finished and was not read yet: nothing, if the network keeps
+    /// the order.
+    #[must_use]
+    pub fn overtook(&self) -> usize {
+        self.overtook.len()
+    }
+
+    fn read_newest(&self, out: &mut [u8]) -> Result<Read> {
+        // SAFETY: `ssl` lives, and writes `len` bytes at most.
+        let result = unsafe { ffi::wolfSSL_read(self.ssl, out.as_mut_ptr().cast(), len(out)) };
+        match usize::try_from(result) {
+            Ok(read @ 1..) => Ok(Read::Data(read)),
+            _ if self.wants_to_wait(result) => Ok(Read::Nothing),
+            _ if self.error(result) == ffi::WOLFSSL_ERROR_ZERO_RETURN as c_int => Ok(Read::Closed),
+            _ => Err(self.why("wolfSSL_read", result)),
+        }
+    }
+
     fn install_callbacks(&self) {
         let seen: *mut c_void = self.seen.cast();
         // SAFETY: `ssl` lives and does not outlive `seen`, which is what each of these callbacks
@@ -207,6 +257,8 @@ impl WolfSsl {
             ffi::wolfSSL_SetIOWriteCtx(self.ssl, seen);
             ffi::wolfSSL_set_SessionTicket_cb(self.ssl, Some(on_ticket), seen);
             ffi::wolfSSL_dtls_set_using_nonblock(self.ssl, 1);
+            // It doubles until then, and gives up.
+            ffi::wolfSSL_dtls_set_timeout_max(self.ssl, 1 << 30);
         }
     }
 
@@ -246,6 +298,25 @@ impl WolfSsl {
                     ffi::wolfSSL_UseKeyShare(self.ssl, first),
                 )?;
             }
+        }
+        if settings.psk_alone {
+            // SAFETY: `ssl` lives. It returns 0 if all is well.
+            succeeds("wolfSSL_no_dhe_psk", unsafe {
+                SUCCESS - ffi::wolfSSL_no_dhe_psk(self.ssl)
+            })?;
+        }
+        if settings.connection_id {
+            let mut id = CONNECTION_ID;
+            // SAFETY: `ssl` lives; the ID is copied.
+            unsafe {
+                succeeds("wolfSSL_dtls_cid_use", ffi::wolfSSL_dtls_cid_use(self.ssl))?;
+                let (place, len) = (id.as_mut_ptr(), id.len() as u32);
+                let set = ffi::wolfSSL_dtls_cid_set(self.ssl, place, len);
+                succeeds("wolfSSL_dtls_cid_set", set)?;
+            }
+        }
+        if settings.old_version {
+            return Err("this client of wolfSSL is for DTLS 1.3".into());
         }
         if let Some(name) = &settings.server_name {
             let kind = ffi::WOLFSSL_SNI_HOST_NAME as u8;

@@ -4,11 +4,11 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::Result;
+use crate::{Result, patiently};
 
 mod faults;
 mod hello;
@@ -39,6 +39,10 @@ pub struct Proxy {
 #[derive(Default)]
 struct Shared {
     ends: AtomicBool,
+    /// How often somebody has asked whether nothing is under way, and which of these questions the
+    /// proxy has last answered with yes.
+    asked: AtomicU64,
+    answered: AtomicU64,
     log: Mutex<Log>,
 }
 
@@ -47,6 +51,8 @@ struct Log {
     recorded: Vec<Recorded>,
     /// By client: the port that stands for it towards the server.
     ports: Vec<Arc<UdpSocket>>,
+    /// Clients that are to get another port.
+    moving: Vec<usize>,
 }
 
 impl Shared {
@@ -76,6 +82,14 @@ impl Proxy {
         self.address
     }
 
+    /// Waits until all that was sent has been passed on, if it was not lost.
+    pub fn settle(&self) -> Result<()> {
+        let question = self.shared.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        patiently("the proxy does not come to rest", || {
+            Ok((self.shared.answered.load(Ordering::SeqCst) >= question).then_some(()))
+        })
+    }
+
     /// How many clients it has had.
     #[must_use]
     pub fn clients(&self) -> usize {
@@ -101,6 +115,17 @@ impl Proxy {
             .collect()
     }
 
+    /// The same, once so many datagrams of it have come.
+    pub fn first_flight_of(&self, client: usize, datagrams: usize) -> Result<Vec<Vec<u8>>> {
+        patiently("the first flight does not come", || {
+            let mut flight = self.first_flight(client);
+            // What comes behind them was sent again.
+            let is_whole = flight.len() >= datagrams;
+            flight.truncate(datagrams);
+            Ok(is_whole.then_some(flight))
+        })
+    }
+
     /// The bodies of the hellos that came from this side of the `client`th connection, each once:
     /// ClientHellos, or ServerHellos and HelloRetryRequests.
     #[must_use]
@@ -108,6 +133,15 @@ impl Proxy {
         let recorded = self.recorded(client).into_iter();
         let from_there = recorded.filter(|recorded| recorded.from == from);
         hello::hellos(from_there.map(|recorded| recorded.datagram))
+    }
+
+    /// Gives the `client`th connection another port towards the server, as a NAT does that has
+    /// forgotten it.
+    pub fn rebind(&self, client: usize) -> Result<()> {
+        self.shared.log().moving.push(client);
+        patiently("the client is not moved", || {
+            Ok(self.shared.log().moving.is_empty().then_some(()))
+        })
     }
 
     /// Sends datagrams to the server from the port of the `client`th connection.

@@ -53,8 +53,13 @@ pub(super) fn relay(front: &UdpSocket, server: SocketAddr, treatment: &Treatment
     };
     while !shared.ends.load(Ordering::Relaxed) {
         relay.wait();
-        relay.receive(Instant::now());
+        relay.rebind();
+        let asked = shared.asked.load(Ordering::SeqCst);
+        let came = relay.receive(Instant::now());
         relay.pass_on(Instant::now());
+        if !came && relay.is_empty() {
+            shared.answered.store(asked, Ordering::SeqCst);
+        }
     }
 }
 
@@ -81,9 +86,17 @@ impl Relay<'_> {
         let _ = poll(&mut fds, Some(&timeout));
     }
 
-    fn receive(&mut self, now: Instant) {
+    /// Whether nothing is under way.
+    fn is_empty(&self) -> bool {
+        self.to_server.next_due().is_none() && self.to_client.next_due().is_none()
+    }
+
+    /// Takes in what has come. `false`: nothing has.
+    fn receive(&mut self, now: Instant) -> bool {
+        let mut came = false;
         let mut buffer = vec![0; DATAGRAM_MAX];
         while let Some((len, address)) = received(self.front.recv_from(&mut buffer)) {
+            came = true;
             if let Some(client) = self.client(address) {
                 let datagram = buffer[..len].to_vec();
                 self.record(client, From::Client, &datagram);
@@ -92,6 +105,7 @@ impl Relay<'_> {
         }
         for client in 0..self.clients.len() {
             while let Some(len) = received(self.clients[client].port.recv(&mut buffer)) {
+                came = true;
                 let datagram = buffer[..len].to_vec();
                 self.record(client, From::Server, &datagram);
                 self.to_client.enter((client, datagram), now);
@@ -101,6 +115,7 @@ impl Relay<'_> {
                 while received(mirror.recv(&mut buffer)).is_some() {}
             }
         }
+        came
     }
 
     fn pass_on(&mut self, now: Instant) {
@@ -136,13 +151,8 @@ impl Relay<'_> {
         if self.clients.len() == CLIENTS_MAX {
             return None;
         }
-        let socket = || {
-            let socket = loopback_socket()?;
-            socket.connect(self.server)?;
-            io::Result::Ok(socket)
-        };
-        let mirrors = (0..self.treatment.mirrors).map(|_| socket()).collect();
-        let (Ok(port), Ok(mirrors)) = (socket(), mirrors) else {
+        let mirrors = (0..self.treatment.mirrors).map(|_| self.port()).collect();
+        let (Ok(port), Ok(mirrors)) = (self.port(), mirrors) else {
             return None;
         };
         let port = Arc::new(port);
@@ -154,6 +164,25 @@ impl Relay<'_> {
         });
         self.by_address.insert(address, self.clients.len() - 1);
         Some(self.clients.len() - 1)
+    }
+
+    /// A new port towards the server.
+    fn port(&self) -> io::Result<UdpSocket> {
+        let socket = loopback_socket()?;
+        socket.connect(self.server)?;
+        Ok(socket)
+    }
+
+    /// Gives other ports to those who shall have some.
+    fn rebind(&mut self) {
+        let moving = self.shared.log().moving.clone();
+        for client in moving {
+            if let (Ok(port), Some(moved)) = (self.port(), self.clients.get_mut(client)) {
+                moved.port = Arc::new(port);
+                self.shared.log().ports[client] = Arc::clone(&moved.port);
+            }
+        }
+        self.shared.log().moving.clear();
     }
 
     fn record(&self, client: usize, from: From, datagram: &[u8]) {

@@ -14,7 +14,9 @@ use dtls_session::wire::{ContentType, HandshakeType, dtls_header};
 use ring::agreement::{EphemeralPrivateKey, X25519};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{Agreed, EarlyData, RETRANSMIT_AFTER, Read, Settings, Socket, Stack, group};
+use super::{
+    Agreed, EarlyData, RETRANSMIT_AFTER, RETRANSMIT_AFTER_MAX, Read, Settings, Socket, Stack, group,
+};
 use crate::Result;
 use records::Records;
 
@@ -169,7 +171,7 @@ impl Stack for Own {
 
     fn timer(&self) -> Option<Duration> {
         let waits = self.agreed.is_none() || self.finished.is_some();
-        waits.then(|| RETRANSMIT_AFTER * (1 << self.timeouts.min(6)))
+        waits.then(|| RETRANSMIT_AFTER * (1 << self.timeouts.min(31)).min(RETRANSMIT_AFTER_MAX))
     }
 
     fn on_timer(&mut self) -> Result<()> {
@@ -180,6 +182,10 @@ impl Stack for Own {
         let datagrams = self.hello.iter().flat_map(|hello| &hello.datagrams);
         datagrams.for_each(|datagram| self.socket.send(datagram));
         Ok(())
+    }
+
+    fn update_keys(&mut self) -> Result<()> {
+        Err("not in this client".into())
     }
 
     fn close(&mut self) {
