@@ -12,6 +12,9 @@ pub(in super::super) const LANES: usize = 16;
 /// So many messages take less time at once than in turn through SHA-NI.
 const ENOUGH: usize = 9;
 
+/// The same, where there is no SHA-NI.
+const ENOUGH_ALONE: usize = 2;
+
 /// Sixteen chaining values.
 pub(super) type States = [__m512i; 8];
 
@@ -29,7 +32,7 @@ impl Avx512 {
         let there = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
         let enough = match is_x86_feature_detected!("sha") {
             true => ENOUGH,
-            false => 2,
+            false => ENOUGH_ALONE,
         };
         there.then_some(Self { enough })
     }
@@ -39,9 +42,11 @@ impl Avx512 {
         self.enough
     }
 
-    #[cfg(test)]
-    pub(in super::super) fn with_enough(self, enough: usize) -> Self {
-        Self { enough }
+    /// As on a CPU without SHA-NI.
+    pub(in super::super) fn alone(self) -> Self {
+        Self {
+            enough: ENOUGH_ALONE,
+        }
     }
 }
 
