@@ -38,7 +38,8 @@ mod records_in;
 mod sender;
 mod settings;
 mod table;
-#[cfg(test)]
+// Fuzzing takes its client and its surroundings from there.
+#[cfg(any(test, fuzzing))]
 pub(crate) mod tests;
 
 pub use certificate::Identity;
