@@ -3,7 +3,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::admission::{AbortReason, Decision, Discarded, NoEarlyData, NoResumption};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, seeded};
 
 const ACCEPTED: usize = 0;
 const RETRANSMISSION: usize = 1;
@@ -44,10 +44,9 @@ impl Counters {
     fn add(&self, counter: usize) {
         // Relaxed load and store rather than a read-modify-write: the worker is the only writer.
         let counter = &self.0[counter];
-        counter.store(
-            counter.load(Ordering::Relaxed).wrapping_add(1),
-            Ordering::Relaxed,
-        );
+        let before = counter.load(Ordering::Relaxed);
+        seeded!("counter emptied between" => counter.store(0, Ordering::Relaxed));
+        counter.store(before.wrapping_add(1), Ordering::Relaxed);
     }
 }
 

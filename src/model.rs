@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use zeroize::Zeroizing;
 
+use crate::engine::Engine;
 use crate::keys::{self, Bit, KeyId, KeySecret};
 use crate::sync::{self, Arc, AtomicUsize, Ordering};
 use crate::ticket::OpenedTicket;
@@ -125,11 +126,15 @@ impl Recorder {
     }
 }
 
-pub struct Counters(metrics::Counters);
+pub struct Counters(Arc<metrics::Counters>);
 
 impl Counters {
     pub fn new() -> Self {
-        Self(metrics::Counters::new())
+        Self(Arc::new(metrics::Counters::new()))
+    }
+
+    pub fn of_next_worker(engine: &Engine) -> Self {
+        Self(engine.counters())
     }
 
     pub fn count_issued(&self) {
@@ -137,7 +142,7 @@ impl Counters {
     }
 
     pub fn sum(&self) -> metrics::Metrics {
-        metrics::Metrics::sum([&self.0].into_iter())
+        metrics::Metrics::sum([&*self.0].into_iter())
     }
 }
 

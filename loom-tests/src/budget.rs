@@ -30,3 +30,17 @@ fn lanes_that_grow_at_once_stay_within_the_limit() {
         assert_eq!(budget.used(), 0);
     });
 }
+
+/// Invariant 9: two lanes go at once, and all that they took is there again.
+#[test]
+fn lanes_that_go_at_once_give_everything_back() {
+    check(|| {
+        let budget = Budget::new(2 * CHUNK);
+        let [one, two] = [(); 2].map(|()| Lane::new(4, &budget));
+        assert!(one.remember(0) && two.remember(0));
+        let thread = Thread::run(move || drop(one));
+        drop(two);
+        thread.join();
+        assert_eq!(budget.used(), 0);
+    });
+}

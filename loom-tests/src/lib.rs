@@ -2,8 +2,9 @@
 //! order of its threads' steps that matters, and through every value that a load may see.
 //!
 //! A model that names a bound lets no thread be interrupted more often than that where it could go
-//! on; the others have none. What is large in a release is small here: chunks of bits, buckets,
-//! lanes (see `dtls_session_loom` in the library).
+//! on; the others have none. One has a bound, and with `DTLS_SESSION_LOOM_UNBOUNDED=1` none has:
+//! 1.6 million executions in six minutes. What is large in a release is small here: chunks of bits,
+//! buckets, lanes (see `dtls_session_loom` in the library).
 //!
 //! `run.sh` runs the models. `mutants.sh` runs each against the bugs that it is there to find.
 #![cfg(all(test, dtls_session_loom))]

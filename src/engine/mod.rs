@@ -56,7 +56,7 @@ impl Engine {
 
     /// Counters for a new worker: those of one that is gone, if there are any, so that what it has
     /// counted stays in the sum.
-    fn counters(&self) -> Arc<Counters> {
+    pub(crate) fn counters(&self) -> Arc<Counters> {
         let mut all = lock(&self.shared.counters);
         for counters in all.iter_mut() {
             // Not by the count alone: this acquires what was counted there, from which the new

@@ -455,6 +455,7 @@ impl Shared {
             .filter(|entry| entry.key.last_expiry().is_none())
             .map(|entry| Arc::clone(&entry.key))
             .collect();
+        seeded!("sealing ended before grace" => sealed_out.iter().for_each(|key| key.end_sealing()));
         let array = KeyArray::new(entries.to_vec(), active_index(entries));
         let end_sealing = move || sealed_out.iter().for_each(|key| key.end_sealing());
         self.array.replace(array, end_sealing);

@@ -1,6 +1,12 @@
 //! Loom's atomics, any of whose operations can be given a bug from outside: the code that is
 //! checked stays as it ships.
 //!
+//! And loom 0.7 forgets races: of the loads since the last store it keeps the last one only, so
+//! that a thread that loads before it stores hides its store from all who loaded earlier, and the
+//! orders in which they would have seen it are never tried. Here each load first passes a
+//! [`Turnstile`] of its atomic, which is a race for whoever else loads, so that no order is left
+//! out. `crossbeam-epoch` brings loom's atomics as they are: models over it begin with the writer.
+//!
 //! The bug `"FILE OPERATION relaxed"` makes the operation relaxed where the file calls it,
 //! `"FILE OPERATION split"` makes a load and a store of a read-modify-write.
 
@@ -44,14 +50,33 @@ fn weakened(operation: &str, order: Ordering) -> Ordering {
     }
 }
 
+/// Where the threads that load an atomic pass in some order, each of which loom tries.
+struct Turnstile(atomic::AtomicUsize);
+
+impl Turnstile {
+    fn new() -> Self {
+        Self(atomic::AtomicUsize::new(0))
+    }
+
+    fn pass(&self) {
+        // An exchange that fails is a race with all others, and yet writes nothing and synchronizes
+        // with nobody, so that it hides no other race.
+        let failed = self
+            .0
+            .compare_exchange(1, 1, Ordering::Relaxed, Ordering::Relaxed);
+        debug_assert!(failed.is_err());
+    }
+}
+
 /// A read-modify-write: `whole`, or its two halves.
 macro_rules! rmw {
-    ($operation:literal, $atomic:expr, $whole:expr, $update:expr) => {
+    ($operation:literal, $place:expr, $whole:expr, $update:expr) => {
         if let Bug::Split = bug($operation) {
-            let before = $atomic.load(Ordering::Relaxed);
+            $place.turnstile.pass();
+            let before = $place.atomic.load(Ordering::Relaxed);
             match $update(before) {
                 Some(after) => {
-                    $atomic.store(after, Ordering::Relaxed);
+                    $place.atomic.store(after, Ordering::Relaxed);
                     Ok(before)
                 }
                 None => Err(before),
@@ -64,23 +89,30 @@ macro_rules! rmw {
 
 macro_rules! atomic {
     ($name:ident $(<$t:ident>)?, $value:ty) => {
-        pub(crate) struct $name $(<$t>)? (atomic::$name $(<$t>)?);
+        pub(crate) struct $name $(<$t>)? {
+            atomic: atomic::$name $(<$t>)?,
+            turnstile: Turnstile,
+        }
 
         #[allow(dead_code, unreachable_pub)]
         impl $(<$t>)? $name $(<$t>)? {
             #[track_caller]
             pub(crate) fn new(value: $value) -> Self {
-                Self(atomic::$name::new(value))
+                Self {
+                    atomic: atomic::$name::new(value),
+                    turnstile: Turnstile::new(),
+                }
             }
 
             #[track_caller]
             pub(crate) fn load(&self, order: Ordering) -> $value {
-                self.0.load(weakened("load", order))
+                self.turnstile.pass();
+                self.atomic.load(weakened("load", order))
             }
 
             #[track_caller]
             pub(crate) fn store(&self, value: $value, order: Ordering) {
-                self.0.store(value, weakened("store", order));
+                self.atomic.store(value, weakened("store", order));
             }
 
             #[track_caller]
@@ -95,8 +127,8 @@ macro_rules! atomic {
                 let failure = weakened("compare_exchange-failing", failure);
                 rmw!(
                     "compare_exchange",
-                    self.0,
-                    self.0.compare_exchange(current, new, success, failure),
+                    self,
+                    self.atomic.compare_exchange(current, new, success, failure),
                     |before| (before == current).then_some(new)
                 )
             }
@@ -111,14 +143,14 @@ atomic!(AtomicPtr<T>, *mut T);
 
 impl<T> AtomicPtr<T> {
     pub(crate) fn with_mut<R>(&mut self, f: impl FnOnce(&mut *mut T) -> R) -> R {
-        self.0.with_mut(f)
+        self.atomic.with_mut(f)
     }
 }
 
 impl AtomicBool {
     #[track_caller]
     pub(crate) fn swap(&self, value: bool, order: Ordering) -> bool {
-        self.0.swap(value, weakened("swap", order))
+        self.atomic.swap(value, weakened("swap", order))
     }
 }
 
@@ -133,11 +165,12 @@ macro_rules! integer {
                 failure: Ordering,
                 update: impl FnMut($value) -> Option<$value> + Copy,
             ) -> Result<$value, $value> {
+                self.turnstile.pass();
                 let (mut halves, whole) = (update, update);
                 rmw!(
                     "fetch_update",
-                    self.0,
-                    self.0.fetch_update(success, failure, whole),
+                    self,
+                    self.atomic.fetch_update(success, failure, whole),
                     halves
                 )
             }
@@ -153,8 +186,8 @@ macro_rules! integer {
         pub(crate) fn $operation(&self, operand: $value, order: Ordering) -> $value {
             let before: Result<$value, $value> = rmw!(
                 $name,
-                self.0,
-                Ok(self.0.$operation(operand, order)),
+                self,
+                Ok(self.atomic.$operation(operand, order)),
                 |before: $value| Some(before.$on_values(operand))
             );
             before.unwrap_or_else(|before| before)

@@ -63,13 +63,14 @@ impl<T: Send + Sync + 'static> EpochCell<T> {
     pub(crate) fn replace(&self, next: T, then: impl FnOnce() + Send + 'static) {
         let mut writer = lock(&self.writer);
         let Writer { handle, replaced } = &mut *writer;
-        let guard = handle.pin();
         let unseen = Arc::new(AtomicBool::new(
             seeded!(false, "wiped before grace" => true),
         ));
         let flag = Arc::clone(&unseen);
         // Release: what readers did with the old value comes before its end.
         let have_left = move || flag.store(true, Ordering::Release);
+        seeded!("retired before unlinked" => retire(handle, &unseen));
+        let guard = handle.pin();
         // AcqRel: Release publishes `next` whole; Acquire, since dropping the old value reads it.
         let next = Owned::new(next);
         let old = self.current.0.swap(next, Ordering::AcqRel, &guard);
@@ -91,6 +92,14 @@ impl<T: Send + Sync + 'static> EpochCell<T> {
             (old.then)();
         }
     }
+}
+
+/// The bug of who does it before the swap.
+#[cfg(dtls_session_loom)]
+fn retire(handle: &LocalHandle, unseen: &Arc<AtomicBool>) {
+    let (guard, flag) = (handle.pin(), Arc::clone(unseen));
+    guard.defer(move || flag.store(true, Ordering::Release));
+    guard.flush();
 }
 
 impl<T> Writer<T> {
