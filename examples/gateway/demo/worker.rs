@@ -57,11 +57,12 @@ pub(crate) fn run(
         Interest::READABLE,
     )?;
     let mut events = Events::with_capacity(1);
+    let mut more_waits = true;
     while !stop.load(Relaxed) {
-        if !inbox.fill(socket)? {
+        if !more_waits {
             wait(&mut poll, &mut events)?;
-            continue;
         }
+        more_waits = inbox.fill(socket)?;
         let now = protocol::now();
 
         let mut batch = [NO_DATAGRAM; BATCH_MAX];

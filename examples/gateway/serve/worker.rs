@@ -117,8 +117,8 @@ pub(super) fn run(
     let mut events = Events::with_capacity(2);
     loop {
         // Readiness is told once: a socket is left alone only when nothing waits at it.
-        let is_busy = inbox.fill(&socket)?;
-        if is_busy {
+        let more_waits = inbox.fill(&socket)?;
+        if !inbox.is_empty() {
             core.receive(inbox.datagrams())?;
         }
         while let Ok((mut bytes, peer)) = moved.try_recv() {
@@ -130,7 +130,7 @@ pub(super) fn run(
             core.settle(&socket);
             return Ok(());
         }
-        if is_busy {
+        if more_waits {
             continue;
         }
         match poll.poll(&mut events, core.next_timeout()) {

@@ -9,6 +9,9 @@ use socket2::{SockAddr, SockAddrStorage};
 
 use super::{BATCH, DATAGRAM_MAX};
 
+/// Fewer than are received at once: most batches are small, and each call begins with empty headers.
+const SENT_AT_ONCE: usize = 8;
+
 const NOBODY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// Takes what waits at `socket`, as many datagrams as `bytes` has room for, and writes down their
@@ -57,9 +60,9 @@ pub(crate) fn send<'d>(
 ) -> (u64, u64) {
     let (mut sent, mut unsent) = (0, 0);
     loop {
-        let mut peers = [const { None }; BATCH];
-        let mut buffers = [NO_BYTES; BATCH];
-        let mut headers = [NO_HEADER; BATCH];
+        let mut peers = [const { None }; SENT_AT_ONCE];
+        let mut buffers = [NO_BYTES; SENT_AT_ONCE];
+        let mut headers = [NO_HEADER; SENT_AT_ONCE];
         let mut count = 0;
         for ((peer, buffer), header) in peers.iter_mut().zip(&mut buffers).zip(&mut headers) {
             let Some((to, bytes)) = datagrams.next() else {
