@@ -8,12 +8,12 @@ use super::flow::{Decision, Flow, Opened};
 use super::retransmission::Retransmissions;
 use super::verdict::{AbortReason, NoEarlyData, NoResumption};
 use super::{AddressPolicy, Arrival, Resumed, Retried, cookie};
-use crate::keys::{BirthPlace, KeySnapshot, TicketKey};
+use crate::keys::{BirthPlace, KeyId, KeySnapshot, TicketKey};
 use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike};
 use crate::schedule::wide::{Job, WideHasher};
 use crate::schedule::{CipherSuite, Transcript};
 use crate::sync::seeded;
-use crate::ticket::{EncryptedTicket, OpenError, OpenedTicket, Payload, Scratch, mapped};
+use crate::ticket::{EncryptedTicket, OpenError, Payload, Scratch, mapped};
 use crate::time::UnixMillis;
 use crate::wire::{AlertDescription, ClientHello, HandshakeType, PskIdentity};
 
@@ -42,6 +42,28 @@ pub(crate) struct Judge<'j, 'k> {
     pub(crate) now: UnixMillis,
 }
 
+/// The names of the flow before, which the next one mostly has too, and their keyed hashes.
+#[derive(Default)]
+pub(crate) struct Names<'w> {
+    server_name: LastName<'w>,
+    alpn: LastName<'w>,
+}
+
+type LastName<'w> = Option<(KeyId, &'w [u8], u64)>;
+
+/// As [`TicketKey::context`]; by heart if it is the last name again.
+#[inline]
+fn context<'w>(last: &mut LastName<'w>, key: &TicketKey, name: &'w [u8]) -> u64 {
+    match *last {
+        Some((id, same, hash)) if id == key.id() && same == name => hash,
+        _ => {
+            let hash = key.context(name);
+            *last = Some((key.id(), name, hash));
+            hash
+        }
+    }
+}
+
 impl<'k> Judge<'_, 'k> {
     /// Parses the ClientHello, opens its ticket into `scratch`, and begins its transcript.
     pub(crate) fn open<'w>(
@@ -49,6 +71,7 @@ impl<'k> Judge<'_, 'k> {
         flow: &mut Flow<'w>,
         scratch: &'w mut Scratch,
         transcript: &'w mut Transcript,
+        names: &mut Names<'w>,
     ) -> Birth<'k> {
         let hello = flow.arrival.hello.insert(ClientHello::EMPTY);
         if let Err(malformed) = hello.read(flow.arrival.hello_body) {
@@ -72,10 +95,15 @@ impl<'k> Judge<'_, 'k> {
             flow.arrival.address_verified = true;
         }
         let retried = flow.arrival.retried.as_ref();
-        match self.opened(hello, flow.arrival.hello_body, retried, scratch, transcript) {
+        match self.opened(
+            hello,
+            flow.arrival.hello_body,
+            retried,
+            scratch,
+            transcript,
+            names,
+        ) {
             Ok((birth, opened)) => {
-                let (key, place) = &birth;
-                key.prefetch(place);
                 seeded!("strike before binder" => self.strike(&opened, &birth));
                 flow.opened = Some(opened);
                 Some(birth)
@@ -94,6 +122,7 @@ impl<'k> Judge<'_, 'k> {
         retried: Option<&Retried>,
         scratch: &'w mut Scratch,
         transcript: &'w mut Transcript,
+        names: &mut Names<'w>,
     ) -> Result<((&'k TicketKey, BirthPlace), Opened<'w>), NoResumption> {
         if !hello.offers_dtls13 {
             return Err(NoResumption::NotDtls13);
@@ -113,8 +142,8 @@ impl<'k> Judge<'_, 'k> {
         if session.expires() <= self.now {
             return Err(NoResumption::TicketExpired);
         }
-        let context = |name: &[u8]| birth.0.context(name);
-        if hello.server_name.map_or(0, context) != session.server_name {
+        let server_name = |name| context(&mut names.server_name, birth.0, name);
+        if hello.server_name.map_or(0, server_name) != session.server_name {
             return Err(NoResumption::OtherServerName);
         }
         let hash = session.suite.hash();
@@ -128,7 +157,9 @@ impl<'k> Judge<'_, 'k> {
         };
         let alpn = match session.alpn {
             0 => None,
-            alpn => hello.alpn().find(|protocol| context(protocol) == alpn),
+            alpn => hello
+                .alpn()
+                .find(|protocol| context(&mut names.alpn, birth.0, protocol) == alpn),
         };
         let same_alpn = match session.alpn {
             0 => hello.alpn().next().is_none(),
@@ -184,7 +215,19 @@ impl<'k> Judge<'_, 'k> {
     }
 
     /// Verifies the binders of a batch. Of a ticket whose binder is not valid nothing remains.
-    pub(crate) fn verify(&self, flows: &mut [Flow<'_>]) {
+    pub(crate) fn verify(
+        &self,
+        flows: &mut [Flow<'_>],
+        births: &[Birth<'k>],
+        retransmissions: &Retransmissions,
+    ) {
+        // While it hashes, what is to be looked at then comes near.
+        for (flow, birth) in flows.iter().zip(births) {
+            if let (Some(opened), Some((key, place))) = (&flow.opened, birth) {
+                key.prefetch(place);
+                retransmissions.prefetch(opened.binder);
+            }
+        }
         let opened = flows.iter_mut().filter_map(|flow| flow.opened.as_mut());
         self.hasher.binders(opened.map(|opened| Job {
             transcript: opened.resumed.transcript,
@@ -291,15 +334,8 @@ impl<'k> Judge<'_, 'k> {
         opened: &Opened<'_>,
         &(key, birth): &(&'k TicketKey, BirthPlace),
     ) -> Option<NoEarlyData> {
-        let ticket = OpenedTicket {
-            key,
-            birth,
-            payload: Payload::Session(opened.resumed.session),
-        };
-        let strike =
-            self.replay
-                .check_and_record(&ticket, opened.binder, opened.expected_arrival());
-        match strike {
+        let arrival = opened.expected_arrival();
+        match (self.replay).check_and_record_born(key, &birth, opened.binder, arrival) {
             Strike::First => None,
             Strike::Replayed => Some(NoEarlyData::Replayed),
             Strike::Unknown => Some(NoEarlyData::OtherIssuer),

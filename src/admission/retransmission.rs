@@ -1,13 +1,13 @@
 //! ClientHellos that were judged a moment ago: DTLS clients send them again when the answer is
 //! lost, and that is no attack.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use siphasher::sip::SipHasher24;
-use std::hash::{Hash, Hasher};
 use zeroize::Zeroizing;
 
+use crate::sync::prefetch;
+use crate::ticket::mapped;
 use crate::time::{UnixMillis, millis};
 
 /// A fixed table, one per worker: a retransmission has the same addresses, so it reaches the same
@@ -18,54 +18,82 @@ use crate::time::{UnixMillis, millis};
 pub(crate) struct Retransmissions {
     recent: Box<[Recent]>,
     window_ms: u64,
-    key: Zeroizing<[u8; 16]>,
+    /// A client can choose among binders, but not whose place its own takes.
+    key: Zeroizing<[u64; 2]>,
 }
 
+/// Half a cache line: one is fetched for each ClientHello.
 #[derive(Clone, Copy)]
+#[repr(align(32))]
 struct Recent {
-    fingerprint: u64,
+    /// A binder is as good as random to all but its client, so that a part of it, with the port,
+    /// tells it from all others of an address.
+    binder_and_port: u64,
+    /// Nobody's, where there is no entry yet.
+    address: Ipv6Addr,
     judged: UnixMillis,
 }
 
-/// One per cache line pair of a small core's share: enough for the flights of some seconds.
-const ENTRIES: usize = 4096;
+impl Recent {
+    const NONE: Self = Self {
+        binder_and_port: 0,
+        address: Ipv6Addr::UNSPECIFIED,
+        judged: UnixMillis(0),
+    };
+}
+
+/// Enough for the ClientHellos of a second at 4096 a second.
+const ENTRIES: usize = 1 << 12;
 
 impl Retransmissions {
-    pub(crate) fn new(window: Duration, key: Zeroizing<[u8; 16]>) -> Self {
-        // A fingerprint of 0 stands for no entry.
-        let empty = Recent {
-            fingerprint: 0,
-            judged: UnixMillis(0),
-        };
+    pub(crate) fn new(window: Duration, key: &[u8; 16]) -> Self {
+        let (words, _) = key.as_chunks();
         Self {
-            recent: vec![empty; ENTRIES].into(),
+            recent: vec![Recent::NONE; ENTRIES].into(),
             window_ms: millis(window),
-            key,
+            key: Zeroizing::new([0, 1].map(|word| u64::from_ne_bytes(words[word]))),
         }
+    }
+
+    /// Fetches the place of a ClientHello with this binder, which may be judged soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, binder: &[u8]) {
+        prefetch(&self.recent[self.place(start(binder))]);
     }
 
     /// Whether this ClientHello was judged within the window. If not, it is remembered now.
+    #[inline]
     pub(crate) fn is_repeated(&mut self, peer: SocketAddr, binder: &[u8], now: UnixMillis) -> bool {
-        let fingerprint = self.fingerprint(peer, binder);
-        let recent = &mut self.recent[fingerprint as usize % ENTRIES];
-        // In either direction: the clock may have stepped back.
-        let age = now.0.abs_diff(recent.judged.0);
-        if recent.fingerprint == fingerprint && age < self.window_ms {
-            return true;
-        }
-        *recent = Recent {
-            fingerprint,
+        let start = start(binder);
+        let new = Recent {
+            binder_and_port: start ^ u64::from(peer.port()),
+            address: mapped(peer.ip()),
             judged: now,
         };
-        false
+        let place = self.place(start);
+        let old = &mut self.recent[place];
+        let same = old.binder_and_port == new.binder_and_port && old.address == new.address;
+        // In either direction: the clock may have stepped back.
+        let repeated = same && now.0.abs_diff(old.judged.0) < self.window_ms;
+        if !repeated {
+            *old = new;
+        }
+        repeated
     }
 
-    fn fingerprint(&self, peer: SocketAddr, binder: &[u8]) -> u64 {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        peer.hash(&mut hasher);
-        hasher.write(binder);
-        hasher.finish().max(1)
+    #[inline]
+    fn place(&self, binder: u64) -> usize {
+        let mixed = (binder ^ self.key[0]).wrapping_mul(self.key[1] | 1);
+        (mixed >> (u64::BITS - ENTRIES.ilog2())) as usize
     }
+}
+
+/// Binders are longer: see [`PreSharedKeys`](crate::wire::PreSharedKeys).
+#[inline]
+fn start(binder: &[u8]) -> u64 {
+    binder
+        .first_chunk()
+        .map_or(0, |start| u64::from_ne_bytes(*start))
 }
 
 #[cfg(all(test, not(dtls_session_loom)))]
@@ -79,22 +107,22 @@ mod tests {
     }
 
     fn table() -> Retransmissions {
-        Retransmissions::new(Duration::from_secs(10), Zeroizing::new([3; 16]))
+        Retransmissions::new(Duration::from_secs(10), &[3; 16])
     }
 
     #[test]
     fn trap_04_the_same_hello_from_the_same_address_is_a_retransmission() {
         let mut table = table();
-        assert!(!table.is_repeated(peer(1), b"binder", NOW));
-        assert!(table.is_repeated(peer(1), b"binder", UnixMillis(NOW.0 + 9_999)));
+        assert!(!table.is_repeated(peer(1), b"a binder", NOW));
+        assert!(table.is_repeated(peer(1), b"a binder", UnixMillis(NOW.0 + 9_999)));
     }
 
     #[test]
     fn another_port_another_binder_or_another_time_is_not() {
         let mut table = table();
-        assert!(!table.is_repeated(peer(1), b"binder", NOW));
-        assert!(!table.is_repeated(peer(2), b"binder", NOW));
-        assert!(!table.is_repeated(peer(1), b"other", NOW));
-        assert!(!table.is_repeated(peer(1), b"binder", UnixMillis(NOW.0 + 10_000)));
+        assert!(!table.is_repeated(peer(1), b"a binder", NOW));
+        assert!(!table.is_repeated(peer(2), b"a binder", NOW));
+        assert!(!table.is_repeated(peer(1), b"another.", NOW));
+        assert!(!table.is_repeated(peer(1), b"a binder", UnixMillis(NOW.0 + 10_000)));
     }
 }

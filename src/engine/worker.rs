@@ -9,13 +9,13 @@ use siphasher::sip::SipHasher24;
 
 use super::Engine;
 use super::admitted::{Admitted, recycle};
-use crate::admission::{Birth, Datagram, Flow, Judge, Retransmissions, read};
+use crate::admission::{Birth, Datagram, Flow, Judge, Names, Retransmissions, read};
 use crate::error::Error;
 use crate::keys::KeyReader;
 use crate::metrics::Counters;
 use crate::schedule::wide::WideHasher;
 use crate::schedule::{HashAlgorithm, Transcript};
-use crate::sync::Arc;
+use crate::sync::{Arc, prefetch_bytes};
 use crate::ticket::{NewSession, Scratch, issue};
 use crate::time::UnixMillis;
 use crate::wipe::scrubbed;
@@ -72,7 +72,7 @@ impl Worker {
             reassembly: shared.worker.reassembly()?,
             retransmissions: Retransmissions::new(
                 shared.worker.retransmission_window,
-                shared.flow_key.clone(),
+                &shared.flow_key,
             ),
             scratch: (0..BATCH_MAX).map(|_| Scratch::new()).collect(),
             transcripts: vec![Transcript::new(HashAlgorithm::Sha256); BATCH_MAX].into(),
@@ -101,7 +101,12 @@ impl Worker {
     fn judge<'w>(&'w mut self, batch: &[Datagram<'w>], now: UnixMillis) -> Admitted<'w> {
         let shared = &*self.engine.shared;
         let mut flows: Vec<Flow<'w>> = recycle(mem::take(&mut self.spare));
-        flows.extend(batch.iter().map(|datagram| Flow::new(*datagram)));
+        flows.extend(batch.iter().map(|datagram| {
+            // A card has just written them: they come from far, and each at its own time if asked
+            // for one by one.
+            prefetch_bytes(datagram.bytes);
+            Flow::new(*datagram)
+        }));
 
         // What was opened for the last batch, which may have been longer than this one.
         for scratch in &mut self.scratch[..self.last_batch] {
@@ -131,6 +136,7 @@ impl Worker {
             now,
         };
         let mut births: [Birth<'_>; BATCH_MAX] = [None; BATCH_MAX];
+        let mut names = Names::default();
         let places = flows
             .iter_mut()
             .zip(&slots)
@@ -141,10 +147,10 @@ impl Worker {
                 flow.arrival.hello_body = reassembly.body(*slot);
             }
             if flow.is_pending() {
-                *birth = judge.open(flow, scratch, transcript);
+                *birth = judge.open(flow, scratch, transcript, &mut names);
             }
         }
-        judge.verify(&mut flows);
+        judge.verify(&mut flows, &births, &self.retransmissions);
         for (flow, birth) in flows.iter_mut().zip(&births) {
             judge.decide(flow, birth, &mut self.retransmissions);
             self.counters.count(flow.decision());

@@ -11,7 +11,7 @@ pub use freshness::{Freshness, FreshnessWindow, expected_arrival};
 pub(crate) use recorder::{Recorded, Recorder};
 
 use crate::error::Error;
-use crate::keys::Bit;
+use crate::keys::{BirthPlace, Bit, TicketKey};
 use crate::random::SecureRandom;
 use crate::ticket::OpenedTicket;
 use crate::time::{UnixMillis, millis};
@@ -122,12 +122,24 @@ impl ReplayCache {
         binder: &[u8],
         expected_arrival: UnixMillis,
     ) -> Strike {
+        self.check_and_record_born(ticket.key, &ticket.birth, binder, expected_arrival)
+    }
+
+    /// The same, for the ticket that `key` sealed and that was born at `birth`.
+    #[inline]
+    pub(crate) fn check_and_record_born(
+        &self,
+        key: &TicketKey,
+        birth: &BirthPlace,
+        binder: &[u8],
+        expected_arrival: UnixMillis,
+    ) -> Strike {
         if self.protection == ReplayProtection::Disabled {
             return Strike::Disabled;
         }
         match &self.recorder {
-            Some(recorder) => self.record(recorder, ticket, binder, expected_arrival),
-            None => match ticket.key.strike(&ticket.birth) {
+            Some(recorder) => self.record(recorder, key, birth, binder, expected_arrival),
+            None => match key.strike(birth) {
                 Bit::Struck => Strike::First,
                 Bit::WasStruck => Strike::Replayed,
                 Bit::Unknown => Strike::Unknown,
@@ -138,18 +150,18 @@ impl ReplayCache {
     fn record(
         &self,
         recorder: &Recorder,
-        ticket: &OpenedTicket<'_, '_>,
+        key: &TicketKey,
+        birth: &BirthPlace,
         binder: &[u8],
         expected_arrival: UnixMillis,
     ) -> Strike {
         // What another process accepted, this one cannot know.
-        if !ticket.is_home() {
+        if birth.issuer != key.issuer() {
             return Strike::Unknown;
         }
-        let birth = ticket.birth;
         let recorded = if self.protection == ReplayProtection::TimeWindowed {
             let mut identity = [0; 13];
-            identity[..8].copy_from_slice(&ticket.key_id().0.to_be_bytes());
+            identity[..8].copy_from_slice(&key.id().0.to_be_bytes());
             identity[8] = birth.lane;
             identity[9..].copy_from_slice(&birth.serial.to_be_bytes());
             recorder.record(birth.lane, expected_arrival, &identity)

@@ -9,9 +9,9 @@ use sha2::block_api::{compress256, compress512};
 use std::fmt;
 use std::slice;
 use subtle::{Choice, ConstantTimeEq};
-use zeroize::Zeroize;
 
 use super::HashAlgorithm;
+use crate::wipe::overwrite;
 
 /// The longest digest, in bytes: that of SHA-384.
 pub const MAX_DIGEST_LEN: usize = 48;
@@ -158,9 +158,7 @@ impl fmt::Debug for Digest {
 }
 
 /// The word of a hash: `u32` for SHA-256, `u64` for the SHA-512 family.
-pub(super) trait Word<const BLOCK: usize>:
-    Copy + Default + zeroize::DefaultIsZeroes
-{
+pub(super) trait Word<const BLOCK: usize>: Copy + Default {
     /// The chaining value that a hash starts with (FIPS 180-4, 5.3).
     const INITIAL: [Self; 8];
 
@@ -256,7 +254,7 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
     pub(super) fn finish(mut self) -> [W; 8] {
         let (mut blocks, len) = self.padding();
         W::compress(&mut self.state, &blocks[..len]);
-        blocks.as_flattened_mut().zeroize();
+        overwrite(blocks.as_flattened_mut());
         self.state
     }
 
@@ -290,8 +288,8 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
 impl<W: Word<BLOCK>, const BLOCK: usize> Drop for Stream<W, BLOCK> {
     #[inline]
     fn drop(&mut self) {
-        self.state.as_mut_slice().zeroize();
-        self.buffer.as_mut_slice().zeroize();
+        overwrite(&mut self.state);
+        overwrite(&mut self.buffer);
     }
 }
 

@@ -14,7 +14,7 @@ mod words;
 pub(crate) use epoch_cell::{EpochCell, EpochReader, Pinned};
 pub(crate) use mutant::seeded;
 pub(crate) use once_box::OnceBox;
-pub(crate) use prefetch::prefetch;
+pub(crate) use prefetch::{prefetch, prefetch_bytes};
 pub(crate) use words::{Words, zeroed_words};
 
 #[cfg(not(dtls_session_loom))]

@@ -7,6 +7,7 @@ use super::state::{STATE_MAX, SessionState};
 use crate::error::Error;
 use crate::keys::{BirthPlace, Issuer, KeyId, KeySnapshot, NoSerial, TicketKey};
 use crate::time::UnixMillis;
+use crate::wipe::overwrite;
 
 /// Key id, issuer, masked birth place.
 const HEADER: usize = 8 + 8 + MASKED;
@@ -64,10 +65,7 @@ impl Scratch {
     /// Overwrites what was opened here.
     #[inline]
     pub(crate) fn wipe(&mut self) {
-        // A plain fill and a look at it: `zeroize` goes byte by byte, which costs as much as the
-        // decryption.
-        self.bytes[..self.used].fill(0);
-        std::hint::black_box(&self.bytes);
+        overwrite(&mut self.bytes[..self.used]);
         self.used = 0;
     }
 }

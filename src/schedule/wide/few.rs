@@ -2,10 +2,10 @@
 //! the other waits for its last instruction.
 
 use std::slice;
-use zeroize::Zeroize;
 
 use super::{BINDER_KEY_LEN, Digest, EARLY_SECRET_LEN, Secret, Sha256Job};
 use crate::schedule::hash::{Stream, Word};
+use crate::wipe::overwrite;
 
 /// Takes each chaining value over its blocks, of which there may be more for one than for
 /// another.
@@ -52,7 +52,7 @@ pub(super) fn early_traffic_secrets<const N: usize>(
     for (job, secret) in jobs.into_iter().zip(&secrets) {
         *job.out = Some(Secret::from_words(secret));
     }
-    secrets.as_flattened_mut().zeroize();
+    overwrite(secrets.as_flattened_mut());
 }
 
 /// What HKDF-Expand hashes for the early traffic secret behind the block of the key: HkdfLabel
@@ -109,7 +109,7 @@ fn hmac<const N: usize>(
     compress(inner.each_mut(), last.each_ref().map(slice::from_ref));
     let last = inner.map(|digest| Stream::last_block(&digest));
     compress(outer.each_mut(), last.each_ref().map(slice::from_ref));
-    inner.as_flattened_mut().zeroize();
+    overwrite(inner.as_flattened_mut());
     outer
 }
 
@@ -127,7 +127,7 @@ fn key_blocks<const N: usize>(
     }
     let mut states = [u32::INITIAL; N];
     compress(states.each_mut(), blocks.each_ref().map(slice::from_ref));
-    blocks.as_flattened_mut().zeroize();
+    overwrite(blocks.as_flattened_mut());
     states
 }
 

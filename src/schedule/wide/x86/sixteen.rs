@@ -11,6 +11,7 @@ use super::avx512::{
 use super::few::{DIGEST_AT, INFO_BLOCK};
 use super::{BINDER_KEY_LEN, Digest, EARLY_SECRET_LEN, Secret, Sha256Job};
 use crate::schedule::hash::{Stream, Word};
+use crate::wipe::overwrite;
 
 /// The jobs of the lanes; none in the last of them, if there are fewer.
 type Jobs<'a, const KEY: usize, T> = [Option<Sha256Job<'a, KEY, T>>; LANES];
@@ -54,7 +55,7 @@ impl Avx512 {
         for (job, secret) in jobs.iter_mut().flatten().zip(&secrets) {
             *job.out = Some(Secret::from_words(secret));
         }
-        secrets.as_flattened_mut().zeroize();
+        overwrite(secrets.as_flattened_mut());
     }
 }
 
