@@ -3,9 +3,9 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use dtls_session::schedule::wide::{Job, WideHasher};
+use dtls_session::schedule::wide::{EarlyTraffic, Hashed, Hello, WideHasher};
 use dtls_session::schedule::{
-    Digest, EarlySecret, HashAlgorithm, LabelPrefix, MAX_MIDSTATES_LEN, Secret, Transcript,
+    EarlySecret, HashAlgorithm, LabelPrefix, MAX_MIDSTATES_LEN, Secret, Transcript,
 };
 use dtls_session::wire::HandshakeType;
 
@@ -36,7 +36,7 @@ struct Hellos {
     midstates: Vec<u8>,
     early_secret: EarlySecret,
     transcripts: Vec<Transcript>,
-    macs: Vec<Option<Digest>>,
+    hashed: Vec<Option<Hashed>>,
     secrets: Vec<Option<Secret>>,
 }
 
@@ -59,7 +59,7 @@ impl Hellos {
             midstates,
             early_secret,
             transcripts: Vec::new(),
-            macs: vec![None; ROUND],
+            hashed: vec![None; ROUND],
             secrets: vec![None; ROUND],
         }
     }
@@ -70,28 +70,26 @@ impl Hellos {
         self.transcripts = vec![begun; ROUND];
         let batches = (self.bodies.chunks(batch))
             .zip(self.transcripts.chunks_mut(batch))
-            .zip(self.macs.chunks_mut(batch))
+            .zip(self.hashed.chunks_mut(batch))
             .zip(self.secrets.chunks_mut(batch));
         time(|| {
-            for (((bodies, transcripts), macs), secrets) in batches {
-                let hellos = || {
-                    black_box(bodies)
-                        .iter()
-                        .map(|body| body.split_at(body.len() - BINDERS_LEN))
-                };
-                let jobs = transcripts.iter_mut().zip(hellos()).zip(&mut *macs);
-                hasher.binders(jobs.map(|((transcript, (data, _)), out)| Job {
-                    transcript,
-                    data,
-                    key: &self.midstates,
-                    out,
+            for (((bodies, transcripts), hashed), secrets) in batches {
+                let bodies = black_box(bodies).iter();
+                let hellos = transcripts.iter_mut().zip(bodies).zip(&mut *hashed);
+                hasher.client_hellos(hellos.map(|((transcript, body), out)| {
+                    let (truncated, binders) = body.split_at(body.len() - BINDERS_LEN);
+                    Hello {
+                        transcript,
+                        truncated,
+                        binders,
+                        binder_key: &self.midstates,
+                        out,
+                    }
                 }));
-                black_box(macs);
-                let jobs = transcripts.iter_mut().zip(hellos()).zip(&mut *secrets);
-                hasher.early_traffic_secrets(jobs.map(|((transcript, (_, data)), out)| Job {
-                    transcript,
-                    data,
-                    key: self.early_secret.as_bytes(),
+                let hashed = black_box(hashed).iter().flatten().zip(&mut *secrets);
+                hasher.early_traffic_secrets(hashed.map(|(hashed, out)| EarlyTraffic {
+                    client_hello: &hashed.full,
+                    early_secret: self.early_secret.as_bytes(),
                     out,
                 }));
                 black_box(secrets);

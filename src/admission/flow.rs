@@ -3,7 +3,7 @@
 use super::verdict::{AbortReason, Discarded, NoEarlyData, NoResumption, Verdict};
 use super::{Arrival, Datagram, Resumed};
 use crate::replay::expected_arrival;
-use crate::schedule::Digest;
+use crate::schedule::wide::Hashed;
 use crate::time::UnixMillis;
 use crate::wire::AlertDescription;
 
@@ -33,10 +33,11 @@ pub(super) struct Opened<'w> {
     pub(super) resumed: Resumed<'w>,
     pub(super) same_alpn: bool,
     pub(super) binder: &'w [u8],
-    /// What the binder must be, once that is known.
-    pub(super) expected_binder: Option<Digest>,
-    /// What the binder signs of the ClientHello.
+    /// What the binder signs of the ClientHello, and the rest of it.
     pub(super) truncated: &'w [u8],
+    pub(super) binders: &'w [u8],
+    /// What the ClientHello hashes to, once that is known.
+    pub(super) hashed: Option<Hashed>,
     pub(super) obfuscated_age: u32,
 }
 
@@ -83,8 +84,8 @@ impl<'w> Flow<'w> {
 impl Opened<'_> {
     /// The binder was verified: the client has the PSK.
     pub(super) fn is_genuine(&self) -> bool {
-        let expected = self.expected_binder.as_ref();
-        expected.is_some_and(|expected| expected.ct_eq(self.binder))
+        let hashed = self.hashed.as_ref();
+        hashed.is_some_and(|hashed| hashed.binder.ct_eq(self.binder))
     }
 
     /// When its clock says that it arrives.

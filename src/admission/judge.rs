@@ -1,7 +1,6 @@
 //! The stages behind reading: open the ticket, verify the binder, decide on 0-RTT. Each goes over
 //! the whole batch before the next begins.
 
-use std::mem;
 use std::time::Duration;
 
 use super::flow::{Decision, Flow, Opened};
@@ -10,7 +9,7 @@ use super::verdict::{AbortReason, NoEarlyData, NoResumption};
 use super::{AddressPolicy, Arrival, Resumed, Retried, cookie};
 use crate::keys::{BirthPlace, KeyId, KeySnapshot, TicketKey};
 use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike};
-use crate::schedule::wide::{Job, WideHasher};
+use crate::schedule::wide::{EarlyTraffic, Hello, WideHasher};
 use crate::schedule::{CipherSuite, Transcript};
 use crate::sync::seeded;
 use crate::ticket::{EncryptedTicket, OpenError, Payload, Scratch, mapped};
@@ -180,13 +179,13 @@ impl<'k> Judge<'_, 'k> {
                 selected_identity: index,
                 alpn,
                 transcript,
-                unhashed: binders,
                 early_traffic: None,
             },
             same_alpn,
             binder: psks.binders().nth(index.into()).unwrap_or_default(),
-            expected_binder: None,
             truncated,
+            binders,
+            hashed: None,
             obfuscated_age: identity.obfuscated_ticket_age,
         };
         Ok((birth, opened))
@@ -229,11 +228,12 @@ impl<'k> Judge<'_, 'k> {
             }
         }
         let opened = flows.iter_mut().filter_map(|flow| flow.opened.as_mut());
-        self.hasher.binders(opened.map(|opened| Job {
+        self.hasher.client_hellos(opened.map(|opened| Hello {
             transcript: opened.resumed.transcript,
-            data: opened.truncated,
-            key: opened.resumed.session.binder_midstates,
-            out: &mut opened.expected_binder,
+            truncated: opened.truncated,
+            binders: opened.binders,
+            binder_key: opened.resumed.session.binder_midstates,
+            out: &mut opened.hashed,
         }));
         for flow in flows {
             if let Some(opened) = &flow.opened
@@ -247,18 +247,19 @@ impl<'k> Judge<'_, 'k> {
     }
 
     /// Derives the secrets of those that are accepted.
-    pub(crate) fn derive(&self, flows: &mut [Flow<'_>]) {
+    pub(crate) fn derive<'f, 'w: 'f>(&self, flows: &'f mut [Flow<'w>]) {
         let accepted = flows.iter_mut().filter_map(|flow| match flow.decision {
             Decision::AcceptEarlyData => flow.opened.as_mut(),
             _ => None,
         });
-        self.hasher
-            .early_traffic_secrets(accepted.map(|Opened { resumed, .. }| Job {
-                transcript: resumed.transcript,
-                data: mem::take(&mut resumed.unhashed),
-                key: resumed.session.early_secret,
-                out: &mut resumed.early_traffic,
-            }));
+        let job = |opened: &'f mut Opened<'w>| {
+            Some(EarlyTraffic {
+                client_hello: &opened.hashed.as_ref()?.full,
+                early_secret: opened.resumed.session.early_secret,
+                out: &mut opened.resumed.early_traffic,
+            })
+        };
+        self.hasher.early_traffic_secrets(accepted.filter_map(job));
     }
 
     /// Decides on 0-RTT. The strike comes last: it changes what is remembered, so it is for

@@ -128,8 +128,6 @@ pub struct Resumed<'a> {
     /// The session's protocol, if the client offers it again. With 0-RTT it is the one to select.
     pub alpn: Option<&'a [u8]>,
     transcript: &'a mut Transcript,
-    /// What the transcript lacks of the ClientHello.
-    unhashed: &'a [u8],
     early_traffic: Option<Secret>,
 }
 
@@ -143,9 +141,7 @@ impl<'a> Resumed<'a> {
     /// The transcript up to and with the ClientHello.
     #[must_use]
     pub fn transcript(&self) -> Transcript {
-        let mut transcript = self.transcript.clone();
-        transcript.update(self.unhashed);
-        transcript
+        self.transcript.clone()
     }
 
     /// `client_early_traffic_secret`, if the early data is accepted.

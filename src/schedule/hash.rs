@@ -8,7 +8,7 @@
 use sha2::block_api::{compress256, compress512};
 use std::fmt;
 use std::slice;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use super::HashAlgorithm;
 use crate::wipe::overwrite;
@@ -110,6 +110,16 @@ impl Digest {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// The hash that puts out as many bytes.
+    #[must_use]
+    #[inline]
+    pub const fn hash(&self) -> HashAlgorithm {
+        match self.len {
+            32 => HashAlgorithm::Sha256,
+            _ => HashAlgorithm::Sha384,
+        }
+    }
+
     /// Whether these are its bytes, in constant time.
     #[must_use]
     #[inline]
@@ -119,13 +129,9 @@ impl Digest {
         let (ours, _) = self.as_bytes().as_chunks();
         let (theirs, _) = bytes.as_chunks();
         let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
-        let equal = ours
-            .iter()
-            .zip(theirs)
-            .fold(Choice::from(1), |equal, (ours, theirs)| {
-                equal & word(ours).ct_eq(&word(theirs))
-            });
-        bytes.len() == usize::from(self.len) && equal.into()
+        let pairs = ours.iter().zip(theirs);
+        let difference = pairs.fold(0, |all, (a, b)| all | (word(a) ^ word(b)));
+        bytes.len() == usize::from(self.len) && difference.ct_eq(&0).into()
     }
 
     /// The digest whose big-endian words are `words`: at most 48 bytes of them.

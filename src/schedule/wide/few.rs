@@ -3,7 +3,7 @@
 
 use std::slice;
 
-use super::{BINDER_KEY_LEN, Digest, EARLY_SECRET_LEN, Secret, Sha256Job};
+use super::{Digest, Hashed, SECRET_LEN, Secret, Sha256EarlyTraffic, Sha256Hello};
 use crate::schedule::hash::{Stream, Word};
 use crate::wipe::overwrite;
 
@@ -16,36 +16,41 @@ pub(super) trait Compress<const N: usize>:
 
 impl<const N: usize, F: Fn([&mut [u32; 8]; N], [&[[u8; 64]]; N]) + Copy> Compress<N> for F {}
 
-/// As [`WideHasher::binders`](super::WideHasher::binders).
-pub(super) fn binders<const N: usize>(
+/// As [`WideHasher::client_hellos`](super::WideHasher::client_hellos).
+pub(super) fn client_hellos<const N: usize>(
     compress: impl Compress<N>,
-    mut jobs: [Sha256Job<'_, BINDER_KEY_LEN, Digest>; N],
+    mut hellos: [Sha256Hello<'_>; N],
 ) {
-    let digests = digests(compress, &mut jobs);
+    let truncated = hellos.each_ref().map(|hello| hello.truncated);
+    let signed = digests(compress, &mut hellos, truncated);
+    let binders = hellos.each_ref().map(|hello| hello.binders);
+    let full = digests(compress, &mut hellos, binders);
     let [inner, outer] = [0, 1].map(|half| {
-        jobs.each_ref().map(|job| {
-            let (halves, _) = job.key.as_chunks::<32>();
+        hellos.each_ref().map(|hello| {
+            let (halves, _) = hello.binder_key.as_chunks::<32>();
             words(&halves[half])
         })
     });
-    let last = digests.map(|digest| Stream::last_block(&digest));
+    let last = signed.map(|digest| Stream::last_block(&digest));
     let macs = hmac(compress, inner, outer, &last);
-    for (job, mac) in jobs.into_iter().zip(&macs) {
-        *job.out = Some(Digest::from_words(mac));
+    for ((hello, binder), full) in hellos.into_iter().zip(&macs).zip(&full) {
+        *hello.out = Some(Hashed {
+            binder: Digest::from_words(binder),
+            full: Digest::from_words(full),
+        });
     }
 }
 
 /// As [`WideHasher::early_traffic_secrets`](super::WideHasher::early_traffic_secrets).
 pub(super) fn early_traffic_secrets<const N: usize>(
     compress: impl Compress<N>,
-    mut jobs: [Sha256Job<'_, EARLY_SECRET_LEN, Secret>; N],
+    jobs: [Sha256EarlyTraffic<'_>; N],
 ) {
-    let digests = digests(compress, &mut jobs);
-    let keys = jobs.each_ref().map(|job| job.key);
+    let keys = jobs.each_ref().map(|job| job.early_secret);
     let [inner, outer] = [0x36, 0x5c].map(|pad| key_blocks(compress, keys, pad));
-    let last = digests.map(|digest| {
+    let last = jobs.each_ref().map(|job| {
         let mut block = INFO_BLOCK;
-        u32::write(&digest, &mut block[DIGEST_AT..][..32]);
+        block[DIGEST_AT..][..SECRET_LEN].copy_from_slice(job.client_hello);
         block
     });
     let mut secrets = hmac(compress, inner, outer, &last);
@@ -72,28 +77,30 @@ pub(super) const INFO_BLOCK: [u8; 64] = {
 /// Where the digest has its place in [`INFO_BLOCK`].
 pub(super) const DIGEST_AT: usize = 21;
 
-/// Hashes the data of each job behind its transcript, and returns the digests.
-fn digests<const N: usize, const KEY: usize, T>(
+/// Hashes the data of each ClientHello behind its transcript, and returns the digests.
+fn digests<const N: usize>(
     compress: impl Compress<N>,
-    jobs: &mut [Sha256Job<'_, KEY, T>; N],
+    hellos: &mut [Sha256Hello<'_>; N],
+    mut data: [&[u8]; N],
 ) -> [[u32; 8]; N] {
     // What fills the buffer, whole blocks, and what is left.
-    let parts = jobs.each_mut().map(|job| {
-        let room = 64 - job.stream.buffered();
-        let (filling, rest) = job.data.split_at(room.min(job.data.len()));
-        job.stream.update(filling);
-        let (blocks, rest) = rest.as_chunks();
-        (blocks, rest)
-    });
-    let blocks = parts.map(|(blocks, _)| blocks);
-    compress(jobs.each_mut().map(|job| &mut job.stream.state), blocks);
-    for (job, (blocks, rest)) in jobs.iter_mut().zip(parts) {
-        let len = blocks.as_flattened().len() as u64;
-        job.stream.total = job.stream.total.wrapping_add(len);
-        job.stream.update(rest);
+    for (hello, data) in hellos.iter_mut().zip(&mut data) {
+        let room = 64 - hello.stream.buffered();
+        let (filling, rest) = data.split_at(room.min(data.len()));
+        hello.stream.update(filling);
+        *data = rest;
     }
-    let padding = jobs.each_ref().map(|job| job.stream.padding());
-    let mut digests = jobs.each_ref().map(|job| job.stream.state);
+    let parts = data.map(<[u8]>::as_chunks);
+    let blocks = parts.map(|(blocks, _)| blocks);
+    let states = hellos.each_mut().map(|hello| &mut hello.stream.state);
+    compress(states, blocks);
+    for (hello, (blocks, rest)) in hellos.iter_mut().zip(parts) {
+        let len = blocks.as_flattened().len() as u64;
+        hello.stream.total = hello.stream.total.wrapping_add(len);
+        hello.stream.update(rest);
+    }
+    let padding = hellos.each_ref().map(|hello| hello.stream.padding());
+    let mut digests = hellos.each_ref().map(|hello| hello.stream.state);
     let blocks = padding.each_ref().map(|(blocks, len)| &blocks[..*len]);
     compress(digests.each_mut(), blocks);
     digests
@@ -116,7 +123,7 @@ fn hmac<const N: usize>(
 /// The chaining values behind the first block of an HMAC: the key, combined with `pad`.
 fn key_blocks<const N: usize>(
     compress: impl Compress<N>,
-    keys: [&[u8; EARLY_SECRET_LEN]; N],
+    keys: [&[u8; SECRET_LEN]; N],
     pad: u8,
 ) -> [[u32; 8]; N] {
     let mut blocks = [[pad; 64]; N];

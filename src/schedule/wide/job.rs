@@ -1,54 +1,107 @@
-//! One ClientHello of a batch.
+//! One flow of a batch: its ClientHello, and later its early traffic secret.
 
 use crate::schedule::hash::{Running, Stream};
-use crate::schedule::{HashAlgorithm, Transcript};
+use crate::schedule::{Digest, HashAlgorithm, Secret, Transcript, midstates_len};
 
-/// A ClientHello, or a part of one, that ends a transcript for now, and what is wanted from it.
-pub struct Job<'a, T> {
-    /// What comes before. Afterwards it has taken `data` in.
+const BINDER_KEY_LEN: usize = midstates_len(HashAlgorithm::Sha256);
+pub(super) const SECRET_LEN: usize = HashAlgorithm::Sha256.output_len();
+
+/// A ClientHello that offers a PSK.
+pub struct Hello<'a> {
+    /// What comes before, the header of the ClientHello included. Afterwards it has taken all of
+    /// it in.
     pub transcript: &'a mut Transcript,
-    /// What is hashed behind it.
-    pub data: &'a [u8],
-    /// The secret that is combined with the digest.
-    pub key: &'a [u8],
-    /// Where the result goes; `None` if `key` is not as long as the transcript's hash asks for.
-    pub out: &'a mut Option<T>,
+    /// The body up to its list of binders.
+    pub truncated: &'a [u8],
+    /// The list of binders, with which the body ends.
+    pub binders: &'a [u8],
+    /// The midstates of the HMAC key that signs the binder.
+    pub binder_key: &'a [u8],
+    /// Where the result goes; `None` if `binder_key` is not as long as the transcript's hash asks
+    /// for.
+    pub out: &'a mut Option<Hashed>,
 }
 
-impl<'a, T> Job<'a, T> {
+/// What a ClientHello hashes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Hashed {
+    /// What its binder must be (RFC 8446, 4.2.11.2).
+    pub binder: Digest,
+    /// The transcript hash up to and with the whole ClientHello.
+    pub full: Digest,
+}
+
+/// A `client_early_traffic_secret` (RFC 8446, 7.1) that is to be derived.
+pub struct EarlyTraffic<'a> {
+    /// The transcript hash up to and with the ClientHello.
+    pub client_hello: &'a Digest,
+    /// The early secret's bytes.
+    pub early_secret: &'a [u8],
+    /// Where it goes; `None` if the early secret is not as long as the digest.
+    pub out: &'a mut Option<Secret>,
+}
+
+/// A [`Hello`] with SHA-256 and a key of the right length.
+pub(super) struct Sha256Hello<'a> {
+    pub(super) stream: &'a mut Stream<u32, 64>,
+    pub(super) truncated: &'a [u8],
+    pub(super) binders: &'a [u8],
+    pub(super) binder_key: &'a [u8; BINDER_KEY_LEN],
+    pub(super) out: &'a mut Option<Hashed>,
+}
+
+/// An [`EarlyTraffic`] with SHA-256 and an early secret of the right length.
+pub(super) struct Sha256EarlyTraffic<'a> {
+    pub(super) client_hello: &'a [u8; SECRET_LEN],
+    pub(super) early_secret: &'a [u8; SECRET_LEN],
+    pub(super) out: &'a mut Option<Secret>,
+}
+
+impl<'a> Hello<'a> {
     #[inline]
-    pub(super) fn fits<const KEY: usize>(&self) -> bool {
-        self.transcript.hash() == HashAlgorithm::Sha256 && self.key.len() == KEY
+    pub(super) fn fits(&self) -> bool {
+        let hash = self.transcript.hash();
+        hash == HashAlgorithm::Sha256 && self.binder_key.len() == BINDER_KEY_LEN
     }
 
     /// The same, if it fits.
     #[inline]
-    pub(super) fn sha256<const KEY: usize>(self) -> Option<Sha256Job<'a, KEY, T>> {
+    pub(super) fn sha256(self) -> Option<Sha256Hello<'a>> {
         let Running::Sha256(stream) = &mut self.transcript.0.0 else {
             return None;
         };
-        Some(Sha256Job {
+        Some(Sha256Hello {
             stream,
-            data: self.data,
-            key: self.key.try_into().ok()?,
+            truncated: self.truncated,
+            binders: self.binders,
+            binder_key: self.binder_key.try_into().ok()?,
             out: self.out,
         })
     }
 }
 
-/// A [`Job`] with SHA-256 and a key of the right length.
-pub(super) struct Sha256Job<'a, const KEY: usize, T> {
-    pub(super) stream: &'a mut Stream<u32, 64>,
-    pub(super) data: &'a [u8],
-    pub(super) key: &'a [u8; KEY],
-    pub(super) out: &'a mut Option<T>,
+impl<'a> EarlyTraffic<'a> {
+    #[inline]
+    pub(super) fn fits(&self) -> bool {
+        [self.client_hello.as_bytes(), self.early_secret].map(<[u8]>::len) == [SECRET_LEN; 2]
+    }
+
+    /// The same, if it fits.
+    #[inline]
+    pub(super) fn sha256(self) -> Option<Sha256EarlyTraffic<'a>> {
+        Some(Sha256EarlyTraffic {
+            client_hello: self.client_hello.as_bytes().try_into().ok()?,
+            early_secret: self.early_secret.try_into().ok()?,
+            out: self.out,
+        })
+    }
 }
 
-impl<const KEY: usize, T> Sha256Job<'_, KEY, T> {
-    /// Blocks to the end of the message.
+impl Sha256Hello<'_> {
+    /// Blocks to the end of what the binder signs.
     #[inline]
     pub(super) fn blocks(&self) -> u32 {
-        self.stream.blocks_to_end(self.data.len()) as u32
+        self.stream.blocks_to_end(self.truncated.len()) as u32
     }
 
     /// Hashes so many blocks already.
@@ -56,9 +109,9 @@ impl<const KEY: usize, T> Sha256Job<'_, KEY, T> {
     pub(super) fn advance(&mut self, blocks: u32) {
         if blocks > 0 {
             let len = 64 * blocks as usize - self.stream.buffered();
-            let (now, later) = self.data.split_at(len.min(self.data.len()));
+            let (now, later) = self.truncated.split_at(len.min(self.truncated.len()));
             self.stream.update(now);
-            self.data = later;
+            self.truncated = later;
         }
     }
 }

@@ -1,9 +1,8 @@
-//! Binders and early traffic secrets of a whole batch: sixteen ClientHellos at once with AVX-512,
+//! The ClientHellos and early traffic secrets of a whole batch: sixteen ClientHellos at once with AVX-512,
 //! two in turn with SHA-NI, or else one after the other.
 //!
 //! SHA-384 goes through the functions of the rest of the key schedule.
 
-mod derivation;
 mod few;
 mod job;
 #[cfg_attr(not(target_arch = "x86_64"), path = "none.rs")]
@@ -13,14 +12,13 @@ use std::array;
 
 use sha2::block_api::compress256;
 
-use super::{Digest, Secret};
-use derivation::{BINDER_KEY_LEN, Binders, Derivation, EARLY_SECRET_LEN, EarlyTrafficSecrets};
-use job::Sha256Job;
+use super::{Digest, EarlySecret, HmacKey, LabelPrefix, Secret};
+use job::{SECRET_LEN, Sha256EarlyTraffic, Sha256Hello};
 use x86::{Avx512, LANES, ShaNi};
 
-pub use job::Job;
+pub use job::{EarlyTraffic, Hashed, Hello};
 
-/// Jobs that are put in order together.
+/// ClientHellos that are put in order together.
 const BATCH: usize = 64;
 
 /// Hashes in the fastest way that the CPU knows.
@@ -67,71 +65,52 @@ impl WideHasher {
         }
     }
 
-    /// The MAC over each digest, under the HMAC key of which `key` has the midstates: what a
-    /// binder must be (RFC 8446, 4.2.11.2).
-    pub fn binders<'a>(&self, jobs: impl Iterator<Item = Job<'a, Digest>>) {
-        self.run::<Binders, _>(jobs);
-    }
-
-    /// The `client_early_traffic_secret` of each digest, of which `key` is the early secret.
-    pub fn early_traffic_secrets<'a>(&self, jobs: impl Iterator<Item = Job<'a, Secret>>) {
-        self.run::<EarlyTrafficSecrets, _>(jobs);
-    }
-
+    /// Hashes ClientHellos: what their binders must be, and their transcript hashes.
     #[inline]
-    fn run<'a, D: Derivation<KEY>, const KEY: usize>(
-        &self,
-        jobs: impl Iterator<Item = Job<'a, D::Output>>,
-    ) where
-        D::Output: 'a,
-    {
-        let mut jobs = jobs.filter_map(|job| {
-            if job.fits::<KEY>() {
-                job.sha256()
-            } else {
-                hash_other::<D, KEY>(job);
-                None
-            }
+    pub fn client_hellos<'a>(&self, hellos: impl Iterator<Item = Hello<'a>>) {
+        let mut hellos = hellos.filter_map(|hello| match hello.fits() {
+            true => hello.sha256(),
+            false => hash_other(hello),
         });
         let Some(avx512) = self.avx512 else {
-            return self.run_few::<D, KEY>(jobs);
+            return self.few_client_hellos(hellos);
         };
         // One alone needs no room for a batch.
-        let (first, second) = (jobs.next(), jobs.next());
+        let (first, second) = (hellos.next(), hellos.next());
         if second.is_none() {
-            return self.run_few::<D, KEY>(first.into_iter());
+            return self.few_client_hellos(first.into_iter());
         }
-        let mut jobs = first.into_iter().chain(second).chain(jobs);
+        let mut hellos = first.into_iter().chain(second).chain(hellos);
         loop {
             let mut batch = [const { None }; BATCH];
             let mut len = 0;
             while len < BATCH
-                && let Some(job) = jobs.next()
+                && let Some(hello) = hellos.next()
             {
-                batch[len] = Some(job);
+                batch[len] = Some(hello);
                 len += 1;
             }
             if len < avx512.enough() {
-                return self.run_few::<D, KEY>(batch[..len].iter_mut().filter_map(Option::take));
+                return self.few_client_hellos(batch[..len].iter_mut().filter_map(Option::take));
             }
             // Lanes wait for the longest of their group, so that like goes with like.
             let mut order = [(0, 0); BATCH];
-            for ((order, job), place) in order.iter_mut().zip(&batch).zip(0_u8..) {
-                *order = (job.as_ref().map_or(0, Sha256Job::blocks), place);
+            for ((order, hello), place) in order.iter_mut().zip(&batch).zip(0_u8..) {
+                *order = (hello.as_ref().map_or(0, Sha256Hello::blocks), place);
             }
             order[..len].sort_unstable();
             for group in order[..len].chunks(LANES) {
-                let mut jobs: [_; LANES] =
+                let mut hellos: [_; LANES] =
                     array::from_fn(|lane| batch[usize::from(group.get(lane)?.1)].take());
                 match group.iter().nth_back(avx512.enough() - 1) {
                     Some((rows, _)) => {
                         // The few that are longer than others go ahead.
-                        for (job, (blocks, _)) in jobs.iter_mut().flatten().zip(group) {
-                            job.advance(blocks.saturating_sub(*rows));
+                        for (hello, (blocks, _)) in hellos.iter_mut().flatten().zip(group) {
+                            hello.advance(blocks.saturating_sub(*rows));
                         }
-                        D::sixteen(avx512, &mut jobs);
+                        avx512.client_hellos(&mut hellos);
                     }
-                    None => self.run_few::<D, KEY>(jobs.into_iter().flatten()),
+                    None => self.few_client_hellos(hellos.into_iter().flatten()),
                 }
             }
             if len < BATCH {
@@ -140,33 +119,93 @@ impl WideHasher {
         }
     }
 
+    /// Derives early traffic secrets.
+    #[inline]
+    pub fn early_traffic_secrets<'a>(&self, jobs: impl Iterator<Item = EarlyTraffic<'a>>) {
+        let mut jobs = jobs.filter_map(|job| match job.fits() {
+            true => job.sha256(),
+            false => derive_other(job),
+        });
+        let Some(avx512) = self.avx512 else {
+            return self.few_early_traffic_secrets(jobs);
+        };
+        loop {
+            let mut group: [_; LANES] = array::from_fn(|_| jobs.next());
+            let len = group.iter().flatten().count();
+            if len >= avx512.enough() {
+                avx512.early_traffic_secrets(&mut group);
+            } else {
+                self.few_early_traffic_secrets(group.into_iter().flatten());
+            }
+            if len < LANES {
+                return;
+            }
+        }
+    }
+
     /// In turn, or one after the other.
     #[inline]
-    fn run_few<'a, D: Derivation<KEY>, const KEY: usize>(
-        &self,
-        mut jobs: impl Iterator<Item = Sha256Job<'a, KEY, D::Output>>,
-    ) where
-        D::Output: 'a,
-    {
-        while let Some(first) = jobs.next() {
+    fn few_client_hellos<'a>(&self, mut hellos: impl Iterator<Item = Sha256Hello<'a>>) {
+        while let Some(first) = hellos.next() {
             if let Some(sha_ni) = self.sha_ni
-                && let Some(second) = jobs.next()
+                && let Some(second) = hellos.next()
             {
-                D::few(
+                few::client_hellos(
                     |states, blocks| sha_ni.compress(states, blocks),
                     [first, second],
                 );
             } else {
-                D::few(|[state], [blocks]| compress256(state, blocks), [first]);
+                few::client_hellos(one, [first]);
+            }
+        }
+    }
+
+    /// The same.
+    #[inline]
+    fn few_early_traffic_secrets<'a>(
+        &self,
+        mut jobs: impl Iterator<Item = Sha256EarlyTraffic<'a>>,
+    ) {
+        while let Some(first) = jobs.next() {
+            if let Some(sha_ni) = self.sha_ni
+                && let Some(second) = jobs.next()
+            {
+                few::early_traffic_secrets(
+                    |states, blocks| sha_ni.compress(states, blocks),
+                    [first, second],
+                );
+            } else {
+                few::early_traffic_secrets(one, [first]);
             }
         }
     }
 }
 
+fn one([state]: [&mut [u32; 8]; 1], [blocks]: [&[[u8; 64]]; 1]) {
+    compress256(state, blocks);
+}
+
 #[cold]
-fn hash_other<D: Derivation<KEY>, const KEY: usize>(job: Job<'_, D::Output>) {
-    job.transcript.update(job.data);
-    D::other(job);
+fn hash_other<'a>(hello: Hello<'_>) -> Option<Sha256Hello<'a>> {
+    let transcript = hello.transcript;
+    transcript.update(hello.truncated);
+    let signed = transcript.digest();
+    transcript.update(hello.binders);
+    let key = HmacKey::from_midstates(transcript.hash(), hello.binder_key);
+    *hello.out = key.map(|key| Hashed {
+        binder: key.sign(&[signed.as_bytes()]),
+        full: transcript.digest(),
+    });
+    None
+}
+
+#[cold]
+fn derive_other<'a>(job: EarlyTraffic<'_>) -> Option<Sha256EarlyTraffic<'a>> {
+    let early_secret = EarlySecret::from_bytes(job.client_hello.hash(), job.early_secret);
+    *job.out = early_secret.map(|early_secret| {
+        early_secret.client_early_traffic_secret(LabelPrefix::Dtls13, job.client_hello)
+    });
+    None
 }
 
 #[cfg(test)]
@@ -174,22 +213,23 @@ fn hash_other<D: Derivation<KEY>, const KEY: usize>(job: Job<'_, D::Output>) {
 mod tests {
     use super::*;
     use crate::schedule::HashAlgorithm::{self, Sha256, Sha384};
-    use crate::schedule::{EarlySecret, HmacKey, LabelPrefix, Transcript, midstates_len};
+    use crate::schedule::{Transcript, midstates_len};
     use crate::wire::HandshakeType;
     use proptest::prelude::*;
 
-    /// A flow: what its transcript holds, what comes next, and its secrets.
+    /// A flow: what its transcript holds, its ClientHello in two parts, and its secrets.
     #[derive(Clone, Debug)]
     struct Flow {
         hash: HashAlgorithm,
         before: Vec<u8>,
-        data: Vec<u8>,
-        midstates: Vec<u8>,
+        truncated: Vec<u8>,
+        binders: Vec<u8>,
+        binder_key: Vec<u8>,
         early_secret: Vec<u8>,
     }
 
     impl Flow {
-        fn new(hash: HashAlgorithm, seed: usize, before: usize, data: usize) -> Self {
+        fn new(hash: HashAlgorithm, seed: usize, before: usize, len: usize) -> Self {
             let bytes = |salt: usize, len: usize| -> Vec<u8> {
                 let byte = |i: usize| (i * 167 + (i >> 8) * 7 + seed * 31 + salt) as u8;
                 (0..len).map(byte).collect()
@@ -197,8 +237,9 @@ mod tests {
             Self {
                 hash,
                 before: bytes(1, before),
-                data: bytes(2, data),
-                midstates: bytes(3, midstates_len(hash)),
+                truncated: bytes(2, len),
+                binders: bytes(5, 35 + seed % 80 + if seed % 7 == 0 { 300 } else { 0 }),
+                binder_key: bytes(3, midstates_len(hash)),
                 early_secret: bytes(4, hash.output_len()),
             }
         }
@@ -215,51 +256,55 @@ mod tests {
     type Outcome = (Option<Vec<u8>>, Option<Vec<u8>>, [Digest; 2]);
 
     fn outcomes(hasher: WideHasher, flows: &[Flow]) -> Vec<Outcome> {
-        let transcripts = || -> Vec<_> { flows.iter().map(Flow::transcript).collect() };
-        let (mut signed, mut derived) = (transcripts(), transcripts());
-        let mut macs = vec![None; flows.len()];
+        let mut transcripts: Vec<_> = flows.iter().map(Flow::transcript).collect();
+        let mut hashed = vec![None; flows.len()];
+        let hellos = transcripts.iter_mut().zip(&mut hashed).zip(flows);
+        hasher.client_hellos(hellos.map(|((transcript, out), flow)| Hello {
+            transcript,
+            truncated: &flow.truncated,
+            binders: &flow.binders,
+            binder_key: &flow.binder_key,
+            out,
+        }));
+        let digests: Vec<_> = transcripts.iter().map(Transcript::digest).collect();
         let mut secrets = vec![None; flows.len()];
-        let jobs = signed.iter_mut().zip(&mut macs).zip(flows);
-        hasher.binders(jobs.map(|((transcript, out), flow)| Job {
-            transcript,
-            data: &flow.data,
-            key: &flow.midstates,
+        let jobs = digests.iter().zip(&mut secrets).zip(flows);
+        hasher.early_traffic_secrets(jobs.map(|((client_hello, out), flow)| EarlyTraffic {
+            client_hello,
+            early_secret: &flow.early_secret,
             out,
         }));
-        let jobs = derived.iter_mut().zip(&mut secrets).zip(flows);
-        hasher.early_traffic_secrets(jobs.map(|((transcript, out), flow)| Job {
-            transcript,
-            data: &flow.data,
-            key: &flow.early_secret,
-            out,
-        }));
-        (signed.iter().zip(&derived).zip(macs).zip(secrets))
-            .map(|(((signed, derived), mac), secret)| {
-                assert!(signed.digest() == derived.digest());
-                let mut continued = signed.clone();
-                continued.add(HandshakeType::SERVER_HELLO, &[5; 90]);
-                let digests = [signed.digest(), continued.digest()];
-                let mac = mac.map(|mac: Digest| mac.as_bytes().to_vec());
-                let secret = secret.map(|secret: Secret| secret.as_bytes().to_vec());
-                (mac, secret, digests)
-            })
-            .collect()
+        (transcripts
+            .into_iter()
+            .zip(digests)
+            .zip(hashed)
+            .zip(secrets))
+        .map(|(((mut transcript, digest), hashed), secret)| {
+            assert!(hashed.is_none_or(|hashed| hashed.full == digest));
+            transcript.add(HandshakeType::SERVER_HELLO, &[5; 90]);
+            let binder = hashed.map(|hashed| hashed.binder.as_bytes().to_vec());
+            let secret = secret.map(|secret: Secret| secret.as_bytes().to_vec());
+            (binder, secret, [digest, transcript.digest()])
+        })
+        .collect()
     }
 
     /// The same from the functions of the rest of the key schedule.
     fn expected(flow: &Flow) -> Outcome {
         let mut transcript = flow.transcript();
-        transcript.update(&flow.data);
+        transcript.update(&flow.truncated);
+        let signed = transcript.digest();
+        transcript.update(&flow.binders);
         let digest = transcript.digest();
         transcript.add(HandshakeType::SERVER_HELLO, &[5; 90]);
-        let binder_key = HmacKey::from_midstates(flow.hash, &flow.midstates);
-        let mac = binder_key.map(|key| key.sign(&[digest.as_bytes()]).as_bytes().to_vec());
+        let binder_key = HmacKey::from_midstates(flow.hash, &flow.binder_key);
+        let binder = binder_key.map(|key| key.sign(&[signed.as_bytes()]).as_bytes().to_vec());
         let early_secret = EarlySecret::from_bytes(flow.hash, &flow.early_secret);
         let secret = early_secret.map(|early_secret| {
             let secret = early_secret.client_early_traffic_secret(LabelPrefix::Dtls13, &digest);
             secret.as_bytes().to_vec()
         });
-        (mac, secret, [digest, transcript.digest()])
+        (binder, secret, [digest, transcript.digest()])
     }
 
     fn agree(flows: &[Flow]) {
@@ -287,7 +332,7 @@ mod tests {
             agree(&flows(0..300));
             // The same in step with longer ones.
             let mut mixed = flows(0..130);
-            mixed.sort_by_key(|flow| flow.data.len() * 67 % 131);
+            mixed.sort_by_key(|flow| flow.truncated.len() * 67 % 131);
             agree(&mixed);
         }
     }
@@ -314,9 +359,9 @@ mod tests {
     #[test]
     fn a_key_of_another_length_gives_nothing_and_disturbs_no_other() {
         let mut flows: Vec<_> = (0..40).map(|i| Flow::new(Sha256, i, 4, 200)).collect();
-        flows[3].midstates.pop();
+        flows[3].binder_key.pop();
         flows[3].early_secret.push(0);
-        flows[39].midstates.clear();
+        flows[39].binder_key.clear();
         flows[39].early_secret.clear();
         agree(&flows);
         assert_eq!(outcomes(WideHasher::detect(), &flows)[3].0, None);

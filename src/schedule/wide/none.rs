@@ -1,10 +1,8 @@
 //! What stands for the instructions of x86-64 elsewhere: nothing that exists.
 
-use super::{BINDER_KEY_LEN, Digest, EARLY_SECRET_LEN, Secret, Sha256Job};
+use super::{Sha256EarlyTraffic, Sha256Hello};
 
 pub(super) const LANES: usize = 16;
-
-type Jobs<'a, const KEY: usize, T> = [Option<Sha256Job<'a, KEY, T>>; LANES];
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Avx512 {}
@@ -22,11 +20,11 @@ impl Avx512 {
         match self {}
     }
 
-    pub(super) fn binders(self, _: &mut Jobs<'_, BINDER_KEY_LEN, Digest>) {
+    pub(super) fn client_hellos(self, _: &mut [Option<Sha256Hello<'_>>; LANES]) {
         match self {}
     }
 
-    pub(super) fn early_traffic_secrets(self, _: &mut Jobs<'_, EARLY_SECRET_LEN, Secret>) {
+    pub(super) fn early_traffic_secrets(self, _: &mut [Option<Sha256EarlyTraffic<'_>>; LANES]) {
         match self {}
     }
 }

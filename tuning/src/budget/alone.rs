@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dtls_session::replay::{FreshnessWindow, expected_arrival};
-use dtls_session::schedule::wide::{Job, WideHasher};
+use dtls_session::schedule::wide::{self, EarlyTraffic, WideHasher};
 use dtls_session::schedule::{
     EarlySecret, HashAlgorithm, LabelPrefix, MAX_MIDSTATES_LEN, Transcript,
 };
@@ -25,7 +25,7 @@ pub(super) struct Alone {
     /// with the binder.)
     pub(super) transcript: f64,
     pub(super) freshness: f64,
-    /// With the hash of the binders, from which it follows.
+    /// The naive one's with the hash of the binders, from which it follows.
     pub(super) early_secret: f64,
 }
 
@@ -141,10 +141,11 @@ fn sign(
     let batches = transcripts.chunks_mut(BATCH).zip(hellos.chunks(BATCH));
     for (transcripts, hellos) in batches {
         let jobs = transcripts.iter_mut().zip(hellos).zip(&mut macs);
-        hasher.binders(jobs.map(|((transcript, hello), out)| Job {
+        hasher.client_hellos(jobs.map(|((transcript, hello), out)| wide::Hello {
             transcript,
-            data: &hello.truncated[..most.min(hello.truncated.len())],
-            key,
+            truncated: &hello.truncated[..most.min(hello.truncated.len())],
+            binders: &hello.binders,
+            binder_key: key,
             out,
         }));
         black_box(&macs);
@@ -152,22 +153,19 @@ fn sign(
 }
 
 fn early_secrets(hellos: &Rc<[Hello]>) -> Contestant {
-    let hellos = Rc::clone(hellos);
     let hasher = WideHasher::detect();
     let key = secret();
     let mut hashed = begun();
-    sign(hasher, &binder_key(), &mut hashed, &hellos, usize::MAX);
+    sign(hasher, &binder_key(), &mut hashed, hellos, usize::MAX);
+    let digests: Vec<_> = hashed.iter().map(Transcript::digest).collect();
     Contestant::new("early secrets", ROUND, move || {
-        let mut transcripts = hashed.clone();
         let mut secrets = [const { None }; BATCH];
         time(|| {
-            let batches = transcripts.chunks_mut(BATCH).zip(hellos.chunks(BATCH));
-            for (transcripts, hellos) in batches {
-                let jobs = transcripts.iter_mut().zip(hellos).zip(&mut secrets);
-                hasher.early_traffic_secrets(jobs.map(|((transcript, hello), out)| Job {
-                    transcript,
-                    data: &hello.binders,
-                    key: key.as_bytes(),
+            for digests in digests.chunks(BATCH) {
+                let jobs = digests.iter().zip(&mut secrets);
+                hasher.early_traffic_secrets(jobs.map(|(client_hello, out)| EarlyTraffic {
+                    client_hello,
+                    early_secret: key.as_bytes(),
                     out,
                 }));
                 black_box(&secrets);

@@ -4,7 +4,7 @@ mod avx512;
 mod sha_ni;
 mod sixteen;
 
-use super::{BINDER_KEY_LEN, Digest, EARLY_SECRET_LEN, Secret, Sha256Job, few};
+use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello, few};
 
 pub(super) use avx512::{Avx512, LANES};
 pub(super) use sha_ni::ShaNi;

@@ -9,33 +9,27 @@ use super::avx512::{
     load_words, store_block, store_states,
 };
 use super::few::{DIGEST_AT, INFO_BLOCK};
-use super::{BINDER_KEY_LEN, Digest, EARLY_SECRET_LEN, Secret, Sha256Job};
+use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello};
 use crate::schedule::hash::{Stream, Word};
 use crate::wipe::overwrite;
 
-/// The jobs of the lanes; none in the last of them, if there are fewer.
-type Jobs<'a, const KEY: usize, T> = [Option<Sha256Job<'a, KEY, T>>; LANES];
-
-/// The transcripts of jobs, and the data that is hashed behind them.
-type Transcripts<'j> = [Option<(&'j mut Stream<u32, 64>, &'j [u8])>; LANES];
+/// Those of the lanes; none in the last of them, if there are fewer.
+type Hellos<'a> = [Option<Sha256Hello<'a>>; LANES];
 
 /// Every lane takes part.
 const ALL: u16 = u16::MAX;
 
 impl Avx512 {
-    /// As [`WideHasher::binders`](crate::schedule::wide::WideHasher::binders).
-    pub(in super::super) fn binders(self, jobs: &mut Jobs<'_, BINDER_KEY_LEN, Digest>) {
-        let [inner, outer] = [0, 1].map(|half| {
-            jobs.each_ref().map(|job| match job {
-                Some(job) => &job.key.as_chunks().0[half],
-                None => &[0; 32],
-            })
-        });
-        let mut macs = [[0; 8]; LANES];
+    /// As [`WideHasher::client_hellos`](crate::schedule::wide::WideHasher::client_hellos).
+    pub(in super::super) fn client_hellos(self, hellos: &mut Hellos<'_>) {
+        let [mut binders, mut full] = [[[0; 8]; LANES]; 2];
         // SAFETY: a value of this type exists only where the features were detected.
-        unsafe { binders(&mut transcripts(jobs), &inner, &outer, &mut macs) };
-        for (job, mac) in jobs.iter_mut().flatten().zip(&macs) {
-            *job.out = Some(Digest::from_words(mac));
+        unsafe { client_hellos(hellos, &mut binders, &mut full) };
+        for ((hello, binder), full) in hellos.iter_mut().flatten().zip(&binders).zip(&full) {
+            *hello.out = Some(Hashed {
+                binder: Digest::from_words(binder),
+                full: Digest::from_words(full),
+            });
         }
     }
 
@@ -43,15 +37,14 @@ impl Avx512 {
     /// [`WideHasher::early_traffic_secrets`](crate::schedule::wide::WideHasher::early_traffic_secrets).
     pub(in super::super) fn early_traffic_secrets(
         self,
-        jobs: &mut Jobs<'_, EARLY_SECRET_LEN, Secret>,
+        jobs: &mut [Option<Sha256EarlyTraffic<'_>>; LANES],
     ) {
-        let keys = jobs.each_ref().map(|job| match job {
-            Some(job) => job.key,
-            None => &[0; 32],
-        });
+        const NONE: &[u8; 32] = &[0; 32];
+        let keys = (jobs.each_ref()).map(|job| job.as_ref().map_or(NONE, |job| job.early_secret));
+        let hellos = (jobs.each_ref()).map(|job| job.as_ref().map_or(NONE, |job| job.client_hello));
         let mut secrets = [[0; 8]; LANES];
         // SAFETY: a value of this type exists only where the features were detected.
-        unsafe { early_traffic_secrets(&mut transcripts(jobs), &keys, &mut secrets) };
+        unsafe { early_traffic_secrets(&hellos, &keys, &mut secrets) };
         for (job, secret) in jobs.iter_mut().flatten().zip(&secrets) {
             *job.out = Some(Secret::from_words(secret));
         }
@@ -59,32 +52,42 @@ impl Avx512 {
     }
 }
 
-fn transcripts<'j, const KEY: usize, T>(jobs: &'j mut Jobs<'_, KEY, T>) -> Transcripts<'j> {
-    jobs.each_mut().map(|job| {
-        let job = job.as_mut()?;
-        Some((&mut *job.stream, job.data))
-    })
-}
-
 #[target_feature(enable = "avx512f,avx512bw")]
-fn binders(
-    transcripts: &mut Transcripts<'_>,
-    inner: &[&[u8; 32]; LANES],
-    outer: &[&[u8; 32]; LANES],
-    macs: &mut [[u32; 8]; LANES],
+fn client_hellos(
+    hellos: &mut Hellos<'_>,
+    binders: &mut [[u32; 8]; LANES],
+    full: &mut [[u32; 8]; LANES],
 ) {
-    let digest = digests(transcripts);
-    let (inner, outer) = (load_digests(inner), load_digests(outer));
-    hmac(inner, outer, &padded(&digest), macs);
+    let mut states = load_states(&hellos.each_ref().map(|hello| match hello {
+        Some(hello) => &hello.stream.state,
+        None => &u32::INITIAL,
+    }));
+    let signed = digests(hellos, |hello| hello.truncated, &mut states);
+    let digest = digests(hellos, |hello| hello.binders, &mut states);
+    store_states(&digest, full);
+    // A place to pass through only.
+    store_states(&states, binders);
+    for (hello, state) in hellos.iter_mut().zip(&*binders) {
+        if let Some(hello) = hello {
+            hello.stream.state = *state;
+        }
+    }
+    let [inner, outer] = [0, 1].map(|half| {
+        hellos.each_ref().map(|hello| match hello {
+            Some(hello) => &hello.binder_key.as_chunks().0[half],
+            None => &[0; 32],
+        })
+    });
+    let (inner, outer) = (load_digests(&inner), load_digests(&outer));
+    hmac(inner, outer, &padded(&signed), binders);
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn early_traffic_secrets(
-    transcripts: &mut Transcripts<'_>,
+    hellos: &[&[u8; 32]; LANES],
     early_secrets: &[&[u8; 32]; LANES],
     secrets: &mut [[u32; 8]; LANES],
 ) {
-    let digest = digests(transcripts);
     let mut key = load_digests(early_secrets);
     let inner = key_block(&key, 0x3636_3636);
     let outer = key_block(&key, 0x5c5c_5c5c);
@@ -95,7 +98,7 @@ fn early_traffic_secrets(
     }
     // The digest does not begin with a word.
     const { assert!(DIGEST_AT % 4 == 1) };
-    for (word, digest) in digest.into_iter().enumerate() {
+    for (word, digest) in load_digests(hellos).into_iter().enumerate() {
         let word = DIGEST_AT / 4 + word;
         info[word] = _mm512_or_si512(info[word], _mm512_srli_epi32::<8>(digest));
         info[word + 1] = _mm512_or_si512(info[word + 1], _mm512_slli_epi32::<24>(digest));
@@ -140,20 +143,21 @@ fn padded(digest: &States) -> Words {
     block
 }
 
-/// Hashes the data behind each transcript, and returns the digests.
+/// Hashes a part of each ClientHello behind its stream, and returns the digests. `states` has the
+/// chaining values of the streams.
 #[target_feature(enable = "avx512f,avx512bw")]
-fn digests(transcripts: &mut Transcripts<'_>) -> States {
+fn digests<'a>(
+    hellos: &mut Hellos<'a>,
+    part: impl Fn(&Sha256Hello<'a>) -> &'a [u8],
+    states: &mut States,
+) -> States {
     let mut messages = [const { Message::NONE }; LANES];
-    let mut states = [&u32::INITIAL; LANES];
-    for ((message, state), transcript) in
-        messages.iter_mut().zip(&mut states).zip(&mut *transcripts)
-    {
-        if let Some((stream, data)) = transcript {
-            message.end(stream, data);
-            *state = &stream.state;
+    for (message, hello) in messages.iter_mut().zip(hellos) {
+        if let Some(hello) = hello {
+            let part = part(hello);
+            message.end(hello.stream, part);
         }
     }
-    let mut states = load_states(&states);
 
     // All end with the last row of blocks.
     let rows = messages.iter().map(Message::len).max().unwrap_or(0);
@@ -163,13 +167,13 @@ fn digests(transcripts: &mut Transcripts<'_>) -> States {
         starts[lane] = (rows - message.len()) as u32;
         padding_starts[lane] = (rows - message.padding_len) as u32;
     }
-    let mut unpadded = states;
+    let mut padded = *states;
     for row in 0..rows {
         let this_row = _mm512_set1_epi32(row as i32);
         let padding = _mm512_cmpeq_epi32_mask(load_words(&padding_starts), this_row);
         if padding != 0 {
-            for (unpadded, state) in unpadded.iter_mut().zip(&states) {
-                *unpadded = _mm512_mask_mov_epi32(*unpadded, padding, *state);
+            for (state, padded) in states.iter_mut().zip(&padded) {
+                *state = _mm512_mask_mov_epi32(*state, padding, *padded);
             }
         }
         let mut blocks = [&[0; 64]; LANES];
@@ -177,17 +181,9 @@ fn digests(transcripts: &mut Transcripts<'_>) -> States {
             *block = message.block(row.saturating_sub(start as usize));
         }
         let active = _mm512_cmple_epi32_mask(load_words(&starts), this_row);
-        compress(&mut states, &load_blocks(&blocks), active);
+        compress(&mut padded, &load_blocks(&blocks), active);
     }
-
-    let mut after = [[0; 8]; LANES];
-    store_states(&unpadded, &mut after);
-    for (transcript, after) in transcripts.iter_mut().zip(after) {
-        if let Some((stream, _)) = transcript {
-            stream.state = after;
-        }
-    }
-    states
+    padded
 }
 
 /// A message up to its end: what a stream has to compress to take data in, and its padding.
