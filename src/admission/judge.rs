@@ -224,7 +224,7 @@ impl<'k> Judge<'_, 'k> {
         for (flow, birth) in flows.iter().zip(births) {
             if let (Some(opened), Some((key, place))) = (&flow.opened, birth) {
                 key.prefetch(place);
-                retransmissions.prefetch(opened.binder);
+                retransmissions.prefetch(flow.arrival.datagram.peer, opened.binder);
             }
         }
         let opened = flows.iter_mut().filter_map(|flow| flow.opened.as_mut());

@@ -40,6 +40,19 @@ impl Recent {
         address: Ipv6Addr::UNSPECIFIED,
         judged: UnixMillis(0),
     };
+
+    #[inline]
+    fn new(peer: SocketAddr, binder: &[u8], now: UnixMillis) -> Self {
+        // Binders have 32 bytes or more.
+        let start = binder
+            .first_chunk()
+            .map_or(0, |start| u64::from_ne_bytes(*start));
+        Self {
+            binder_and_port: start ^ u64::from(peer.port()),
+            address: mapped(peer.ip()),
+            judged: now,
+        }
+    }
 }
 
 /// Enough for the ClientHellos of a second at 4096 a second.
@@ -55,22 +68,17 @@ impl Retransmissions {
         }
     }
 
-    /// Fetches the place of a ClientHello with this binder, which may be judged soon.
+    /// Fetches the place of a ClientHello of `peer` with this binder, which may be judged soon.
     #[inline]
-    pub(crate) fn prefetch(&self, binder: &[u8]) {
-        prefetch(&self.recent[self.place(start(binder))]);
+    pub(crate) fn prefetch(&self, peer: SocketAddr, binder: &[u8]) {
+        prefetch(&self.recent[self.place(&Recent::new(peer, binder, UnixMillis(0)))]);
     }
 
     /// Whether this ClientHello was judged within the window. If not, it is remembered now.
     #[inline]
     pub(crate) fn is_repeated(&mut self, peer: SocketAddr, binder: &[u8], now: UnixMillis) -> bool {
-        let start = start(binder);
-        let new = Recent {
-            binder_and_port: start ^ u64::from(peer.port()),
-            address: mapped(peer.ip()),
-            judged: now,
-        };
-        let place = self.place(start);
+        let new = Recent::new(peer, binder, now);
+        let place = self.place(&new);
         let old = &mut self.recent[place];
         let same = old.binder_and_port == new.binder_and_port && old.address == new.address;
         // In either direction: the clock may have stepped back.
@@ -81,19 +89,14 @@ impl Retransmissions {
         repeated
     }
 
+    /// The same flight from elsewhere has another place: who replays it does not make it forgotten.
     #[inline]
-    fn place(&self, binder: u64) -> usize {
-        let mixed = (binder ^ self.key[0]).wrapping_mul(self.key[1] | 1);
+    fn place(&self, recent: &Recent) -> usize {
+        let address = recent.address.to_bits();
+        let address = (address >> 64) as u64 ^ address as u64;
+        let mixed = (recent.binder_and_port ^ address ^ self.key[0]).wrapping_mul(self.key[1] | 1);
         (mixed >> (u64::BITS - ENTRIES.ilog2())) as usize
     }
-}
-
-/// Binders are longer: see [`PreSharedKeys`](crate::wire::PreSharedKeys).
-#[inline]
-fn start(binder: &[u8]) -> u64 {
-    binder
-        .first_chunk()
-        .map_or(0, |start| u64::from_ne_bytes(*start))
 }
 
 #[cfg(all(test, not(dtls_session_loom)))]
@@ -115,6 +118,16 @@ mod tests {
         let mut table = table();
         assert!(!table.is_repeated(peer(1), b"a binder", NOW));
         assert!(table.is_repeated(peer(1), b"a binder", UnixMillis(NOW.0 + 9_999)));
+    }
+
+    #[test]
+    fn a_replay_from_elsewhere_does_not_make_a_flight_forgotten() {
+        let mut table = table();
+        assert!(!table.is_repeated(peer(1), b"a binder", NOW));
+        for port in 2..100 {
+            assert!(!table.is_repeated(peer(port), b"a binder", NOW));
+        }
+        assert!(table.is_repeated(peer(1), b"a binder", NOW));
     }
 
     #[test]

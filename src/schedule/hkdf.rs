@@ -1,12 +1,12 @@
 //! HKDF and HKDF-Expand-Label (RFC 5869; RFC 8446, 7.1; RFC 9147, 5.9).
 
 use std::fmt;
+use zeroize::Zeroize;
 
 use super::HashAlgorithm;
 use super::hash::{Digest, MAX_DIGEST_LEN, Word};
 use super::hmac::HmacKey;
 use crate::Error;
-use crate::wipe::overwrite;
 
 /// What the labels of the key schedule begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Secret {
 impl Drop for Secret {
     #[inline]
     fn drop(&mut self) {
-        overwrite(&mut self.bytes);
+        self.bytes.as_mut_slice().zeroize();
     }
 }
 

@@ -4,10 +4,10 @@
 //! kept, signing a digest costs two.
 
 use std::fmt;
+use zeroize::Zeroize;
 
 use super::HashAlgorithm;
 use super::hash::{Digest, Hash, Stream, Word};
-use crate::wipe::overwrite;
 
 /// The most bytes that [`HmacKey::to_midstates`] writes.
 pub const MAX_MIDSTATES_LEN: usize = midstates_len(HashAlgorithm::Sha384);
@@ -123,7 +123,7 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Midstates<W, BLOCK> {
             *byte ^= 0x36 ^ 0x5c;
         }
         let outer = Stream::chaining_value(&block);
-        overwrite(&mut block);
+        block.as_mut_slice().zeroize();
         Self { inner, outer }
     }
 
@@ -158,8 +158,8 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Midstates<W, BLOCK> {
 impl<W: Word<BLOCK>, const BLOCK: usize> Drop for Midstates<W, BLOCK> {
     #[inline]
     fn drop(&mut self) {
-        overwrite(&mut self.inner);
-        overwrite(&mut self.outer);
+        self.inner.as_mut_slice().zeroize();
+        self.outer.as_mut_slice().zeroize();
     }
 }
 
