@@ -1,10 +1,10 @@
-//! Binders and early traffic secrets of whole batches, on every path that this CPU has, against
+//! The ClientHellos and early traffic secrets of whole batches, on every path that this CPU has, against
 //! the key schedule written down once more from the RFC, with `sha2` alone.
 #![no_main]
 
-use dtls_session::schedule::wide::{Job, WideHasher};
+use dtls_session::schedule::wide::{EarlyTraffic, Hello, WideHasher};
 use dtls_session::schedule::{
-    Digest, EarlySecret, HashAlgorithm, LabelPrefix, MAX_MIDSTATES_LEN, Secret, Transcript,
+    EarlySecret, HashAlgorithm, LabelPrefix, MAX_MIDSTATES_LEN, Transcript,
 };
 use dtls_session::wire::HandshakeType;
 use dtls_session_fuzz::script::Script;
@@ -21,7 +21,8 @@ struct Flow {
     early_secret: EarlySecret,
     midstates: Vec<u8>,
     before: Vec<u8>,
-    data: Vec<u8>,
+    truncated: Vec<u8>,
+    binders: Vec<u8>,
 }
 
 impl Flow {
@@ -33,7 +34,7 @@ impl Flow {
             byte @ 0..128 => usize::from(byte % 8) * 64 + 50 + usize::from(byte / 8),
             byte => usize::from(byte & 127) * 23,
         };
-        let (before, data) = (len() % 300, len());
+        let (before, truncated, binders) = (len() % 300, len(), len());
         let bytes = |salt: usize, len: usize| {
             let byte = |i: usize| (i * 167 + (i >> 8) * 7 + usize::from(seed) * 31 + salt) as u8;
             (0..len).map(byte).collect()
@@ -54,7 +55,8 @@ impl Flow {
             early_secret,
             midstates,
             before: bytes(1, before),
-            data: bytes(2, data),
+            truncated: bytes(2, truncated),
+            binders: bytes(3, binders),
         }
     }
 
@@ -99,7 +101,7 @@ impl Flow {
         self.hmac(secret, &info)
     }
 
-    /// Binder, early traffic secret, transcript hash.
+    /// Binder, transcript hash, early traffic secret.
     fn expected(&self) -> [Vec<u8>; 3] {
         let mut messages = Vec::new();
         if !self.before.is_empty() {
@@ -107,49 +109,52 @@ impl Flow {
             messages.extend([1, a, b, c]);
         }
         messages.extend(&self.before);
-        messages.extend(&self.data);
-        let digest = self.hash(&messages);
+        messages.extend(&self.truncated);
+        let signed = self.hash(&messages);
+        messages.extend(&self.binders);
+        let full = self.hash(&messages);
         let early_secret = self.hmac(&[], &self.psk);
         let binder_key = self.expand_label(&early_secret, "res binder", &self.hash(&[]));
         let finished_key = self.expand_label(&binder_key, "finished", &[]);
-        let binder = self.hmac(&finished_key, &digest);
-        let secret = self.expand_label(&early_secret, "c e traffic", &digest);
-        [binder, secret, digest]
+        let binder = self.hmac(&finished_key, &signed);
+        let secret = self.expand_label(&early_secret, "c e traffic", &full);
+        [binder, full, secret]
     }
 }
 
 fn outcomes(hasher: WideHasher, flows: &[Flow]) -> Vec<[Vec<u8>; 3]> {
-    let transcripts = || flows.iter().map(Flow::transcript).collect::<Vec<_>>();
-    let (mut signed, mut derived) = (transcripts(), transcripts());
-    let mut binders: Vec<Option<Digest>> = vec![None; flows.len()];
-    let mut secrets: Vec<Option<Secret>> = vec![None; flows.len()];
-    hasher.binders((0..flows.len()).zip(&mut signed).zip(&mut binders).map(
-        |((i, transcript), out)| Job {
-            transcript,
-            data: &flows[i].data,
-            key: &flows[i].midstates,
-            out,
-        },
-    ));
-    hasher.early_traffic_secrets((0..flows.len()).zip(&mut derived).zip(&mut secrets).map(
-        |((i, transcript), out)| Job {
-            transcript,
-            data: &flows[i].data,
-            key: flows[i].early_secret.as_bytes(),
-            out,
-        },
-    ));
-    let mut outcomes = Vec::with_capacity(flows.len());
-    for (flow, (binder, secret)) in binders.into_iter().zip(secrets).enumerate() {
-        let digest = signed[flow].digest();
-        assert!(digest == derived[flow].digest());
-        outcomes.push([
-            binder.expect("the key fits").as_bytes().to_vec(),
-            secret.expect("the key fits").as_bytes().to_vec(),
-            digest.as_bytes().to_vec(),
-        ]);
-    }
-    outcomes
+    let mut transcripts: Vec<_> = flows.iter().map(Flow::transcript).collect();
+    let mut hashed = vec![None; flows.len()];
+    let hellos = transcripts.iter_mut().zip(&mut hashed).zip(flows);
+    hasher.client_hellos(hellos.map(|((transcript, out), flow)| Hello {
+        transcript,
+        truncated: &flow.truncated,
+        binders: &flow.binders,
+        binder_key: &flow.midstates,
+        out,
+    }));
+    let digests: Vec<_> = transcripts.iter().map(Transcript::digest).collect();
+    let mut secrets = vec![None; flows.len()];
+    let jobs = digests.iter().zip(&mut secrets).zip(flows);
+    hasher.early_traffic_secrets(jobs.map(|((client_hello, out), flow)| EarlyTraffic {
+        client_hello,
+        early_secret: flow.early_secret.as_bytes(),
+        out,
+    }));
+    let results = hashed.into_iter().zip(digests).zip(secrets);
+    results
+        .map(|((hashed, digest), secret)| {
+            let hashed = hashed.expect("the key fits");
+            assert!(hashed.full == digest);
+            let secret = secret.expect("the key fits");
+            [
+                hashed.binder.as_bytes(),
+                digest.as_bytes(),
+                secret.as_bytes(),
+            ]
+            .map(<[u8]>::to_vec)
+        })
+        .collect()
 }
 
 fuzz_target!(|data: &[u8]| {
