@@ -238,7 +238,10 @@ mod tests {
                 hash,
                 before: bytes(1, before),
                 truncated: bytes(2, len),
-                binders: bytes(5, 35 + seed % 80 + if seed % 7 == 0 { 300 } else { 0 }),
+                binders: bytes(
+                    5,
+                    35 + seed % 80 + if seed.is_multiple_of(7) { 300 } else { 0 },
+                ),
                 binder_key: bytes(3, midstates_len(hash)),
                 early_secret: bytes(4, hash.output_len()),
             }
