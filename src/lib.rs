@@ -19,7 +19,7 @@ mod time;
 mod wipe;
 
 pub use admission::{Arrival, Datagram, Resumed, Retried, Verdict};
-pub use engine::{Admitted, BATCH_MAX, Builder, Engine, Worker};
+pub use engine::{Admitted, BATCH_MAX, Builder, Engine, Profile, Worker};
 pub use error::Error;
 pub use keys::{KeySecret, TicketKeyManager};
 pub use metrics::Metrics;

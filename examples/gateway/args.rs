@@ -16,7 +16,7 @@ usage: gateway [--seconds N] [--workers N] [--json]
            the gateway and its traffic, on loopback sockets of one process
        gateway serve [--listen ADDR] [--workers N] [--cert FILE --key FILE] [--ticket-key FILE]
                [--tickets N] [--rotate SECONDS] [--max-early-data BYTES] [--psk-ke] [--mtu BYTES]
-               [--metrics ADDR] [--config FILE]
+               [--metrics ADDR] [--profile FILE] [--config FILE]
            the gateway alone, for DTLS 1.3 clients: it echoes what they send
        gateway serve --demo [--listen ADDR] [--workers N] [--seconds N]
            the gateway of the first form alone: it gives tickets to whoever asks
@@ -39,6 +39,7 @@ usage: gateway [--seconds N] [--workers N] [--json]
   --psk-ke       let tickets be used without a key exchange, and so without forward secrecy
   --mtu N        bytes of UDP payload in the longest datagram that is sent; 1200
   --metrics ADDR where to serve /metrics for Prometheus over HTTP; nowhere
+  --profile FILE what the tuning crate wrote of this machine; none
   --config FILE  a TOML file with the names above, without dashes in front; flags count first
   --target ADDR  where the gateway listens
   --json         print a JSON object as the last line

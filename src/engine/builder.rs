@@ -5,7 +5,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::worker::WorkerRules;
-use super::{Engine, Shared};
+use super::{Engine, Profile, Shared};
 use crate::admission::{AddressPolicy, Rules};
 use crate::error::Error;
 use crate::keys::{KeyConfig, KeySecret, TicketKeyManager};
@@ -58,6 +58,13 @@ impl Builder {
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.keys.lanes = lanes;
         self
+    }
+
+    /// As many lanes as the profile of this machine has workers. The rest of it is for the host's
+    /// loop and its sockets.
+    #[must_use]
+    pub fn profile(self, profile: &Profile) -> Self {
+        self.lanes(profile.workers)
     }
 
     /// How ticket keys live. Its `lanes` are those of the engine.

@@ -2,12 +2,14 @@
 
 mod admitted;
 mod builder;
+mod profile;
 mod worker;
 
 use zeroize::Zeroizing;
 
 pub use admitted::Admitted;
 pub use builder::Builder;
+pub use profile::Profile;
 pub use worker::{BATCH_MAX, Worker};
 
 use crate::admission::Rules;

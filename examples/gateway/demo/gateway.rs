@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dtls_session::keys::KeyConfig;
 use dtls_session::replay::FreshnessWindow;
-use dtls_session::{Engine, Error, Metrics};
+use dtls_session::{Engine, Error, Metrics, Profile};
 use ring::rand::SystemRandom;
 
 use super::protocol;
@@ -52,7 +52,8 @@ impl Gateway {
     /// clients. Tickets and keys are short-lived.
     pub(crate) fn start(listen: SocketAddr, workers: usize) -> Result<Self, Failure> {
         let engine = engine(workers)?;
-        let sockets = sockets::bind(listen, workers).map_err(|why| format!("{listen}: {why}"))?;
+        let sockets = sockets::bind(listen, workers, &Profile::default())
+            .map_err(|why| format!("{listen}: {why}"))?;
         let mut gateway = Self {
             address: sockets[0].local_addr()?,
             engine,

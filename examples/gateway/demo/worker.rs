@@ -11,8 +11,8 @@ use dtls_session::admission::Discarded;
 use dtls_session::schedule::{EarlyDataOpener, EarlyRecord};
 use dtls_session::wire::{Record, records};
 use dtls_session::{
-    BATCH_MAX, Datagram, Engine, Error, NewSession, Resumed, ResumptionSecret, UnixMillis, Verdict,
-    Worker,
+    BATCH_MAX, Datagram, Engine, Error, NewSession, Profile, Resumed, ResumptionSecret, UnixMillis,
+    Verdict, Worker,
 };
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -47,7 +47,7 @@ pub(crate) fn run(
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
     let mut worker = engine.worker(lane)?;
-    let mut inbox = Inbox::new();
+    let mut inbox = Inbox::new(Profile::default().batch);
     let mut early_data = EarlyData::default();
     let lane = u8::try_from(lane)?;
     let mut poll = Poll::new()?;

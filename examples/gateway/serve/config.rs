@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dtls_session::Profile;
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -33,6 +34,11 @@ pub(crate) struct Config {
     pub(crate) mtu: usize,
     /// Where /metrics is served.
     pub(crate) metrics: Option<SocketAddr>,
+    /// The file with the profile of the machine, as the `tuning` crate writes it.
+    pub(crate) profile: Option<PathBuf>,
+    /// What it says. Its `workers` count where no others are said.
+    #[serde(skip)]
+    pub(crate) machine: Profile,
 }
 
 impl Default for Config {
@@ -49,6 +55,8 @@ impl Default for Config {
             psk_ke: false,
             mtu: 1200,
             metrics: None,
+            profile: None,
+            machine: Profile::default(),
         }
     }
 }
@@ -73,7 +81,15 @@ impl Config {
             None => Table::new(),
         };
         table.extend(flags);
-        let config: Self = table.try_into().map_err(said)?;
+        let says_workers = table.contains_key("workers");
+        let mut config: Self = table.try_into().map_err(said)?;
+        if let Some(path) = &config.profile {
+            config.machine =
+                machine(path).map_err(|why| format!("--profile {}: {why}", path.display()))?;
+            if !says_workers {
+                config.workers = config.machine.workers;
+            }
+        }
         config.check()?;
         Ok(config)
     }
@@ -110,6 +126,11 @@ fn read(path: &Path) -> Result<Table, String> {
     let text = std::fs::read_to_string(path).map_err(|why| why.to_string())?;
     let _: Config = toml::from_str(&text).map_err(said)?;
     toml::from_str(&text).map_err(said)
+}
+
+fn machine(path: &Path) -> Result<Profile, String> {
+    let text = std::fs::read_to_string(path).map_err(|why| why.to_string())?;
+    Profile::parse(&text).map_err(|why| why.to_string())
 }
 
 fn said(why: toml::de::Error) -> String {
@@ -158,6 +179,24 @@ mod tests {
             Config::new(Some(&path), Table::new()).is_err(),
             "it is gone"
         );
+    }
+
+    #[test]
+    fn a_profile_says_how_many_workers_unless_the_operator_does() {
+        let path = std::env::temp_dir().join(format!("profile-{}.toml", std::process::id()));
+        std::fs::write(
+            &path,
+            "workers = 3\nbatch = 16\n[measured]\nadmit_ns = 1.5\n",
+        )
+        .unwrap();
+        let profile = ("profile", path.to_str().unwrap());
+        let alone = Config::new(None, flags(&[profile])).unwrap();
+        let overruled = Config::new(None, flags(&[profile, ("workers", "2")])).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((alone.workers, alone.machine.batch), (3, 16));
+        assert_eq!((overruled.workers, overruled.machine.batch), (2, 16));
+        let gone = Config::new(None, flags(&[profile])).unwrap_err();
+        assert!(gone.starts_with("--profile "), "{gone}");
     }
 
     #[test]

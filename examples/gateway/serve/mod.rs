@@ -99,6 +99,8 @@ struct Gateway {
     metrics: Option<SocketAddr>,
     controls: Vec<Control>,
     threads: Vec<JoinHandle<Result<(), Failure>>>,
+    /// Datagrams that a worker takes at once.
+    batch: usize,
     clock: Clock,
     random: SystemRandom,
 }
@@ -112,7 +114,7 @@ impl Gateway {
             engine = engine.ticket_key(ticket_key::read(path)?);
         }
         let engine = engine
-            .lanes(config.workers)
+            .profile(&config.machine)
             .keys(KeyConfig {
                 lanes: config.workers,
                 rotation_interval: Some(config.rotation_interval()),
@@ -122,7 +124,7 @@ impl Gateway {
             .max_early_data(config.max_early_data)
             .build(&random, clock.now())?;
 
-        let sockets = bind(config.listen, config.workers)
+        let sockets = bind(config.listen, config.workers, &config.machine)
             .map_err(|why| format!("{}: {why}", config.listen))?;
         let scraped = Arc::new(Scraped {
             address: sockets[0].local_addr()?,
@@ -146,6 +148,7 @@ impl Gateway {
             metrics,
             controls: Vec::new(),
             threads: Vec::new(),
+            batch: config.machine.batch,
             clock,
             random,
         };
@@ -184,6 +187,7 @@ impl Gateway {
                 stats: Arc::clone(&self.scraped.workers[lane]),
                 control: self.controls[lane].clone(),
                 others: handovers.clone(),
+                batch: self.batch,
             };
             let run = move || {
                 // More workers than cores, or a system that does not say, are for its scheduler.

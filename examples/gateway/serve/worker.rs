@@ -29,6 +29,8 @@ pub(super) struct Context {
     pub(super) control: Control,
     /// The ways to all workers, by lane.
     pub(super) others: Vec<Handover>,
+    /// Datagrams that are taken from the socket at once.
+    pub(super) batch: usize,
 }
 
 const SOCKET: Token = Token(0);
@@ -112,8 +114,8 @@ pub(super) fn run(
         SOCKET,
         Interest::READABLE,
     )?;
+    let mut inbox = Inbox::new(context.batch);
     let mut core = Core::new(context)?;
-    let mut inbox = Inbox::new();
     let mut events = Events::with_capacity(2);
     loop {
         // Readiness is told once: a socket is left alone only when nothing waits at it.

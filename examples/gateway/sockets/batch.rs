@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-use socket2::{SockAddr, SockAddrStorage};
+use dtls_session::BATCH_MAX;
+use socket2::{SockAddr, SockAddrStorage, Socket};
 
-use super::{BATCH, DATAGRAM_MAX};
+use super::DATAGRAM_MAX;
 
 /// Fewer than are received at once: most batches are small, and each call begins with empty headers.
 const SENT_AT_ONCE: usize = 8;
@@ -21,9 +22,9 @@ pub(super) fn receive(
     bytes: &mut [u8],
     received: &mut Vec<(usize, SocketAddr)>,
 ) -> io::Result<()> {
-    let mut senders: [_; BATCH] = std::array::from_fn(|_| SockAddrStorage::zeroed());
-    let mut buffers = [NO_BYTES; BATCH];
-    let mut headers = [NO_HEADER; BATCH];
+    let mut senders: [_; BATCH_MAX] = std::array::from_fn(|_| SockAddrStorage::zeroed());
+    let mut buffers = [NO_BYTES; BATCH_MAX];
+    let mut headers = [NO_HEADER; BATCH_MAX];
     let room = bytes.chunks_exact_mut(DATAGRAM_MAX).zip(&mut buffers);
     let mut count = 0;
     for ((room, sender), header) in room.zip(&mut senders).zip(&mut headers) {
@@ -50,6 +51,19 @@ pub(super) fn receive(
         received.push((header.msg_len as usize, sender));
     }
     Ok(())
+}
+
+/// Lets system calls that find nothing at `socket` poll its device for so many microseconds.
+pub(super) fn busy_poll(socket: &Socket, microseconds: u32) -> io::Result<()> {
+    let (value, len) = (ptr::from_ref(&microseconds).cast(), size_of::<u32>());
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_BUSY_POLL);
+    // SAFETY: the value is as long as is said, and is read only.
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, len as u32) };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Sends `datagrams`. Returns how many went and how many did not: what the socket does not take now

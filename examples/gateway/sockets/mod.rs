@@ -9,22 +9,17 @@ mod one_by_one;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 
-use dtls_session::BATCH_MAX;
+use dtls_session::Profile;
 use socket2::{Domain, Protocol, Socket, Type};
 
 #[cfg(target_os = "linux")]
-use batch::receive;
-#[cfg(target_os = "linux")]
 pub(crate) use batch::send;
-#[cfg(not(target_os = "linux"))]
-use one_by_one::receive;
+#[cfg(target_os = "linux")]
+use batch::{busy_poll, receive};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use one_by_one::send;
-
-/// Datagrams that are taken from a socket at once. The engine hides memory latency behind a batch;
-/// a larger one makes the last of it wait.
-const BATCH: usize = 32;
-const _: () = assert!(BATCH <= BATCH_MAX);
+#[cfg(not(target_os = "linux"))]
+use one_by_one::{busy_poll, receive};
 
 /// The longest payload of a UDP datagram.
 const DATAGRAM_MAX: usize = 65_535;
@@ -32,14 +27,21 @@ const DATAGRAM_MAX: usize = 65_535;
 /// One socket per worker on one address, between which the kernel distributes the clients; none of
 /// them blocks. All are bound before the first is read: the kernel distributes anew when one is
 /// added.
-pub(crate) fn bind(listen: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
+pub(crate) fn bind(
+    listen: SocketAddr,
+    workers: usize,
+    machine: &Profile,
+) -> io::Result<Vec<UdpSocket>> {
     let (domain, protocol) = (Domain::for_address(listen), Protocol::UDP);
     let mut address = listen;
     let mut sockets = Vec::new();
     for _ in 0..workers {
         let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
         // For bursts. The system grants what it allows, silently.
-        socket.set_recv_buffer_size(4 << 20)?;
+        socket.set_recv_buffer_size(machine.receive_buffer)?;
+        if machine.busy_poll > 0 {
+            busy_poll(&socket, machine.busy_poll)?;
+        }
         socket.set_nonblocking(true)?;
         // The first takes the port for itself, and then lets the others in: two gateways of one
         // user would share a port, unnoticed, be it that both name it or that the system picks it.
@@ -62,10 +64,12 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new() -> Self {
+    /// For up to `batch` datagrams at once. The engine hides memory latency behind a batch; a
+    /// larger one makes the last of it wait.
+    pub(crate) fn new(batch: usize) -> Self {
         Self {
-            bytes: vec![0; BATCH * DATAGRAM_MAX],
-            received: Vec::with_capacity(BATCH),
+            bytes: vec![0; batch * DATAGRAM_MAX],
+            received: Vec::with_capacity(batch),
         }
     }
 
@@ -73,13 +77,17 @@ impl Inbox {
     pub(crate) fn fill(&mut self, socket: &UdpSocket) -> io::Result<bool> {
         self.received.clear();
         match receive(socket, &mut self.bytes, &mut self.received) {
-            Ok(()) => Ok(self.received.len() == BATCH),
+            Ok(()) => Ok(self.received.len() == self.batch()),
             Err(why) if why.kind() == ErrorKind::WouldBlock => Ok(false),
             // An ICMP message about an earlier datagram of ours: that peer is gone. Others wait.
             Err(why) if why.kind() == ErrorKind::ConnectionRefused => Ok(true),
             Err(why) if why.kind() == ErrorKind::Interrupted => Ok(true),
             Err(why) => Err(why),
         }
+    }
+
+    fn batch(&self) -> usize {
+        self.bytes.len() / DATAGRAM_MAX
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -118,27 +126,29 @@ mod tests {
     #[test]
     fn no_two_gateways_listen_on_one_port() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let gateways: Vec<_> = (0..450).map(|_| bind(any, 1).unwrap()).collect();
+        let gateways: Vec<_> = (0..450)
+            .map(|_| bind(any, 1, &Profile::default()).unwrap())
+            .collect();
         let ports: HashSet<_> = gateways
             .iter()
             .map(|sockets| sockets[0].local_addr().unwrap().port())
             .collect();
         assert_eq!(ports.len(), gateways.len());
         let taken = gateways[0][0].local_addr().unwrap();
-        let why = bind(taken, 2).unwrap_err();
+        let why = bind(taken, 2, &Profile::default()).unwrap_err();
         assert_eq!(why.kind(), ErrorKind::AddrInUse);
     }
 
     #[test]
     fn the_clients_of_an_address_are_distributed_over_its_workers() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let sockets = bind(any, 2).unwrap();
+        let sockets = bind(any, 2, &Profile::default()).unwrap();
         let address = sockets[0].local_addr().unwrap();
         for _ in 0..64 {
             socket().0.send_to(b"hello", address).unwrap();
         }
         for socket in &sockets {
-            let mut inbox = Inbox::new();
+            let mut inbox = Inbox::new(32);
             let end = Instant::now() + Duration::from_secs(60);
             while !inbox.fill(socket).unwrap() && inbox.is_empty() {
                 assert!(Instant::now() < end, "nothing for one of two");
@@ -160,7 +170,7 @@ mod tests {
 
         let end = Instant::now() + Duration::from_secs(60);
         for (socket, first) in [(&one, 0), (&two, 1)] {
-            let mut inbox = Inbox::new();
+            let mut inbox = Inbox::new(32);
             let mut came = Vec::new();
             while came.len() < 40 {
                 assert!(Instant::now() < end, "{} of 40", came.len());
@@ -168,7 +178,7 @@ mod tests {
                 if receive(socket, &mut inbox.bytes, &mut inbox.received).is_err() {
                     thread::sleep(Duration::from_millis(1));
                 }
-                assert!(inbox.received.len() <= BATCH);
+                assert!(inbox.received.len() <= 32);
                 for (datagram, peer) in inbox.datagrams() {
                     assert_eq!(peer, from);
                     came.push(datagram.to_vec());
@@ -200,10 +210,10 @@ mod tests {
     #[test]
     fn a_socket_says_when_nothing_more_waits() {
         let (socket, address) = socket();
-        let mut inbox = Inbox::new();
+        let mut inbox = Inbox::new(32);
         assert!(!inbox.fill(&socket).unwrap() && inbox.is_empty());
-        let datagrams = [(address, &b"hello"[..]); BATCH + 1];
-        assert_eq!(send(&socket, datagrams.into_iter()).0, BATCH as u64 + 1);
+        let datagrams = [(address, &b"hello"[..]); 33];
+        assert_eq!(send(&socket, datagrams.into_iter()).0, 33);
         assert!(inbox.fill(&socket).unwrap());
         assert!(!inbox.fill(&socket).unwrap());
         assert_eq!(inbox.datagrams().count(), 1);

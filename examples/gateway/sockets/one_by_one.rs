@@ -22,6 +22,12 @@ pub(crate) fn receive(
     Ok(())
 }
 
+/// Other systems have nothing of the kind.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn busy_poll(_: &socket2::Socket, _microseconds: u32) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
 /// Sends `datagrams`. Returns how many went and how many did not: what the socket does not take now
 /// is sent again when it is missed, as on any network.
 pub(crate) fn send<'d>(
