@@ -238,6 +238,7 @@ fn handover() -> Seeds {
         vec![1, 0b1010_1010, 1, 2, 0, 9, 0, 3, 2, 1, 0, 1, 255],
         Writer::default().raw(&[1, 3, 2, 0, 60, 1, 1]).finish(),
         Writer::default().raw(&[2, 255, 0]).raw(head).finish(),
+        Writer::default().raw(&[3, 15, 2]).bytes(b"more").finish(),
         Writer::default()
             .raw(&[0, 0, 0])
             .bytes(&head[64..])

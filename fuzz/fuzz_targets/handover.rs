@@ -41,6 +41,7 @@ fn genuine(script: &mut Script<'_>, seed: u64) {
                 let taken = world.take_over_bytes(1, &registers, 1);
                 assert_eq!(taken, Err(HandoverError::Copied));
             }
+            2 => changed.extend(script.bytes()),
             _ => edit(script, &mut changed),
         }
         if changed != registers {

@@ -426,6 +426,12 @@ impl World {
             let known = self.by_body.get(arrival.hello_body);
             let flight = known.map(|flight| &self.flights[*flight]);
             Self::check_arrival(arrival, flight, &self.cookies);
+            if let (Verdict::AcceptEarlyData(_) | Verdict::Resume(..), Some(flight)) =
+                (verdict, flight)
+            {
+                let issued = self.tickets[flight.ticket].issued;
+                assert!(now < issued.saturating_add(LIFETIME), "an expired ticket");
+            }
             match verdict {
                 Verdict::AcceptEarlyData(resumed) => {
                     let flight = flight.expect("accepted, and no client sent it");

@@ -96,9 +96,10 @@ impl Writer {
     }
 }
 
-/// Changes `bytes` in one place.
+/// Changes `bytes` in one place, which may be behind their end.
 pub fn edit(script: &mut Script<'_>, bytes: &mut Vec<u8>) {
-    let at = script.place(bytes.len());
+    let at = script.place(bytes.len() + 1);
+    let to_the_end = bytes.len() - at + 1;
     match script.one_of(6) {
         0 => {
             let bit = script.one_of(8);
@@ -114,15 +115,14 @@ pub fn edit(script: &mut Script<'_>, bytes: &mut Vec<u8>) {
         }
         2 => {
             let to = script.bytes();
-            let at = at.min(bytes.len());
             bytes.splice(at..at, to.iter().copied());
         }
         3 => {
-            let end = at + script.place(bytes.len() - at);
+            let end = at + script.place(to_the_end);
             bytes.drain(at..end);
         }
         4 => {
-            let end = at + script.place(bytes.len() - at);
+            let end = at + script.place(to_the_end);
             let again = bytes[at..end].to_vec();
             bytes.splice(at..at, again);
         }
