@@ -164,10 +164,10 @@ impl<'k> Judge<'_, 'k> {
             0 => hello.alpn().next().is_none(),
             _ => alpn.is_some(),
         };
-        *transcript = match retried {
-            Some(retried) => retried.before.clone(),
-            None => Transcript::new(hash),
-        };
+        match retried {
+            Some(retried) => transcript.clone_from(&retried.before),
+            None => transcript.restart(hash),
+        }
         transcript.add_header(HandshakeType::CLIENT_HELLO, hello_body.len());
         let (truncated, binders) = hello_body
             .split_at_checked(psks.truncated_len)

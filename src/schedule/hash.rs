@@ -37,6 +37,16 @@ impl Hash {
         })
     }
 
+    /// Begins anew, where it is.
+    #[inline]
+    pub(super) fn restart(&mut self, hash: HashAlgorithm) {
+        match (&mut self.0, hash) {
+            (Running::Sha256(stream), HashAlgorithm::Sha256) => stream.restart(),
+            (Running::Sha384(stream), HashAlgorithm::Sha384) => stream.restart(),
+            _ => *self = Self::new(hash),
+        }
+    }
+
     /// The digest of `data`.
     #[must_use]
     pub fn digest(hash: HashAlgorithm, data: &[u8]) -> Digest {
@@ -197,6 +207,13 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
             total: 0,
             buffer: [0; BLOCK],
         }
+    }
+
+    /// Begins anew. The buffer may keep what it holds, until more is hashed: nothing looks at it.
+    #[inline]
+    fn restart(&mut self) {
+        self.state = W::INITIAL;
+        self.total = 0;
     }
 
     /// Goes on from the chaining value behind one block.

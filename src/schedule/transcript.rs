@@ -20,6 +20,12 @@ impl Transcript {
         Self(Hash::new(hash))
     }
 
+    /// Forgets all messages, where it is: to move a transcript takes longer than to begin one.
+    #[inline]
+    pub(crate) fn restart(&mut self, hash: HashAlgorithm) {
+        self.0.restart(hash);
+    }
+
     /// The transcript of a handshake whose first ClientHello was answered with a
     /// HelloRetryRequest: the digest of that ClientHello stands for it, which is all that a
     /// server without state has to keep in its cookie. `hello_retry_request` is the message's
