@@ -257,11 +257,14 @@ fn wide() -> Seeds {
     // The lengths of real ClientHellos, and of every block near them.
     let real = client_hellos().into_iter().map(|hello| {
         let len = |len: usize| 128 | (len / 23) as u8;
-        let flow = |n: u8| [1, n, 0, len(hello.len() + 10 * usize::from(n))];
+        let flow = |n: u8| [1, n, 0, len(hello.len() + 10 * usize::from(n)), len(35)];
         (0..9).flat_map(flow).collect()
     });
     let batches = [1, 2, 8, 9, 16, 17, 33, 73].into_iter().map(|flows| {
-        let flow = |n: u8| [n, n, n.wrapping_mul(37) & 127, n.wrapping_mul(89)];
+        let flow = |n: u8| {
+            let [before, truncated, binders] = [37, 89, 53].map(|m| n.wrapping_mul(m));
+            [n, n, before, truncated, binders & 127]
+        };
         (0..flows).flat_map(flow).collect()
     });
     real.chain(batches).collect()
