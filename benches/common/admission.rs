@@ -16,7 +16,7 @@ use super::flights::{ALPN, Client, Clients, Flight, SERVER_NAME, SUITE, now};
 use super::naive::{Accepted, Naive, Refused};
 use super::replay::Name;
 use super::spoil::Spoilt;
-use super::tickets::{NATIVE_LEN, open_ring};
+use super::tickets::{NATIVE_LEN, open_refused, open_ring};
 
 pub const BATCH: usize = 32;
 /// Flights in one round: few enough to stay in a core's second-level cache, as what a network
@@ -53,12 +53,14 @@ pub fn accept(mut ours: Gateway, used: Arc<DashMap<Name, u64>>) -> Vec<Contestan
 
 /// Flights that are refused, and change nothing by it: each is used again in each round.
 pub fn reject() -> Vec<Contestant> {
-    vec![
+    let mut contestants = vec![
         open_ring("ring, opening a genuine ticket", NATIVE_LEN),
         rejected("unknown key", Spoilt::Key),
         rejected("forged ticket", Spoilt::Ticket),
         rejected("bad binder", Spoilt::Binder),
-    ]
+    ];
+    contestants.extend(open_refused());
+    contestants
 }
 
 /// A lane of the library, and clients with tickets of it.

@@ -174,6 +174,36 @@ fn open_ours(name: &'static str, reader: KeyReader, tickets: Vec<Vec<u8>>) -> Co
     })
 }
 
+/// Tickets that do not open, by themselves: forged ones, and those of an unknown key.
+pub fn open_refused() -> Vec<Contestant> {
+    let refused = |name, spoil: fn(&mut Vec<u8>)| {
+        let mut worker = worker();
+        let mut tickets: Vec<_> = (0..ROUND).map(|_| native_ticket(&mut worker)).collect();
+        tickets.iter_mut().for_each(spoil);
+        let reader = worker.engine().keys().reader();
+        let mut scratch: Vec<_> = (0..BATCH).map(|_| Scratch::new()).collect();
+        Contestant::new(name, ROUND, move || {
+            time(|| {
+                for batch in tickets.chunks(BATCH) {
+                    let keys = reader.snapshot();
+                    for (ticket, scratch) in batch.iter().zip(&mut scratch) {
+                        let ticket = EncryptedTicket::parse(black_box(ticket));
+                        let opened = ticket.expect("well-formed").open(&keys, scratch);
+                        assert!(black_box(&opened).is_err());
+                    }
+                }
+            })
+        })
+    };
+    vec![
+        refused("unknown key, the ticket alone", |ticket| ticket[0] ^= 1),
+        refused("forged, the ticket alone", |ticket| {
+            let last = ticket.len() - 1;
+            ticket[last] ^= 1;
+        }),
+    ]
+}
+
 /// The least that opening can be: each ciphertext lies where it may be decrypted, and the key and
 /// the nonce are known.
 pub fn open_ring(name: &'static str, len: usize) -> Contestant {

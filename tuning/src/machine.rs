@@ -9,14 +9,22 @@ const BYTES_PER_TICKET: u64 = 60;
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
-    /// Level and size, from the first core's nearest on.
-    pub(crate) caches: Vec<(String, String)>,
-    pub(crate) wide_hashing: bool,
+    /// Of the first core, from the nearest on.
+    pub(crate) caches: Vec<Cache>,
+    /// Instructions that the library uses where they are.
+    pub(crate) features: Vec<&'static str>,
     pub(crate) kernel: String,
     pub(crate) huge_pages: String,
     /// Settings of the kernel that matter to a UDP server.
     pub(crate) network: Vec<(&'static str, String)>,
     available_bytes: Option<u64>,
+}
+
+pub(crate) struct Cache {
+    pub(crate) name: String,
+    pub(crate) size: String,
+    /// The cores that share it.
+    pub(crate) cores: String,
 }
 
 impl Machine {
@@ -30,7 +38,7 @@ impl Machine {
             cpu: field("/proc/cpuinfo", "model name"),
             cores,
             caches: (0..8).map_while(cache).collect(),
-            wide_hashing: wide_hashing(),
+            features: features(),
             kernel: read("/proc/sys/kernel/osrelease"),
             huge_pages: chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")),
             network: ["rmem_max", "netdev_max_backlog", "busy_read", "busy_poll"]
@@ -41,6 +49,14 @@ impl Machine {
                 .next()
                 .and_then(|kib| kib.parse::<u64>().ok())
                 .map(|kib| kib * 1024),
+        }
+    }
+
+    /// What of its instructions matters here.
+    pub(crate) fn instructions(&self) -> String {
+        match &*self.features {
+            [] => "no instructions for it".to_owned(),
+            features => features.join(", "),
         }
     }
 
@@ -61,11 +77,10 @@ impl Machine {
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}, {} cores", self.cpu, self.cores)?;
-        for (level, size) in &self.caches {
-            writeln!(f, "    {level:<20} {size}")?;
+        for Cache { name, size, cores } in &self.caches {
+            writeln!(f, "    {name:<20} {size:<8} of cores {cores}")?;
         }
-        let wide = if self.wide_hashing { "yes" } else { "no" };
-        writeln!(f, "    {:<20} {wide}", "AVX-512")?;
+        writeln!(f, "    {:<20} {}", "instructions", self.instructions())?;
         writeln!(f, "    {:<20} {}", "huge pages", self.huge_pages)?;
         writeln!(f, "    {:<20} {}", "Linux", self.kernel)?;
         for (name, value) in &self.network {
@@ -75,23 +90,35 @@ impl fmt::Display for Machine {
     }
 }
 
-fn cache(index: usize) -> Option<(String, String)> {
+fn cache(index: usize) -> Option<Cache> {
     let of = |what: &str| {
         let path = format!("/sys/devices/system/cpu/cpu0/cache/index{index}/{what}");
-        fs::read_to_string(path).map(|text| text.trim().to_owned())
+        let text = fs::read_to_string(path).ok()?;
+        Some(text.trim().to_owned())
     };
-    let name = format!("L{} {}", of("level").ok()?, of("type").ok()?);
-    Some((name, of("size").ok()?))
+    Some(Cache {
+        name: format!("L{} {}", of("level")?, of("type")?),
+        size: of("size")?,
+        cores: of("shared_cpu_list")?,
+    })
 }
 
 #[cfg(target_arch = "x86_64")]
-fn wide_hashing() -> bool {
-    is_x86_feature_detected!("avx512f")
+fn features() -> Vec<&'static str> {
+    let all = [
+        ("AVX-512", is_x86_feature_detected!("avx512bw")),
+        ("AVX2", is_x86_feature_detected!("avx2")),
+        ("SHA-NI", is_x86_feature_detected!("sha")),
+        ("AES-NI", is_x86_feature_detected!("aes")),
+        ("VAES", is_x86_feature_detected!("vaes")),
+    ];
+    let there = all.into_iter().filter(|(_, there)| *there);
+    there.map(|(name, _)| name).collect()
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn wide_hashing() -> bool {
-    false
+fn features() -> Vec<&'static str> {
+    Vec::new()
 }
 
 fn read(path: &str) -> String {

@@ -1,10 +1,12 @@
 //! Measures this machine, the library on it, and its peers beside it.
 //!
-//!     cargo run --release -p dtls-session-tuning -- [--quick] [--json] [--plots DIR] [--profile FILE]
+//!     cargo run --release -p dtls-session-tuning -- [--quick] [--json] [--readme] \
+//!         [--plots DIR] [--profile FILE]
 //!
-//! `--quick` ends within 50 s. `--json` prints one JSON object with every figure as the last line.
-//! `--plots` writes charts in SVG, which takes some minutes; `--profile` writes what is best for
-//! this machine, and what was measured, in TOML.
+//! `--quick` ends within 50 s; without it, huge pages are measured, too. `--json` prints one JSON
+//! object with every figure as the last line, `--readme` the tables of the README. `--plots` writes
+//! charts in SVG, which takes a minute more; `--profile` writes what is best for this machine, and
+//! what was measured, in TOML.
 
 // What cannot be measured is not worked around.
 #![allow(clippy::expect_used)]
@@ -18,16 +20,20 @@ mod common;
 mod figures;
 mod machine;
 mod measure;
+mod memory;
 mod plot;
 mod plots;
 mod profile;
+mod readme;
 mod rotation;
 mod scaling;
 mod socket;
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use core_affinity::CoreId;
 use figures::Figures;
 use machine::Machine;
 use profile::Profile;
@@ -37,6 +43,8 @@ use profile::Profile;
 struct Effort {
     /// Interleaved rounds of each race.
     rounds: usize,
+    /// Whether to measure what takes long.
+    all: bool,
     /// Tickets that are out while tickets are struck and flights admitted.
     tickets: usize,
     /// How long getting so many may take, for the library and then a peer. Fewer have to do then.
@@ -45,12 +53,14 @@ struct Effort {
 
 const QUICK: Effort = Effort {
     rounds: 80,
+    all: false,
     tickets: 64 << 20,
     patience: Duration::from_secs(26),
 };
 
 const THOROUGH: Effort = Effort {
     rounds: 400,
+    all: true,
     tickets: 64 << 20,
     patience: Duration::MAX,
 };
@@ -58,12 +68,14 @@ const THOROUGH: Effort = Effort {
 struct Options {
     effort: Effort,
     json: bool,
+    readme: bool,
     plots: Option<PathBuf>,
     profile: Option<PathBuf>,
 }
 
 fn main() -> Result<(), String> {
     let options = options()?;
+    cores();
     let effort = options.effort;
     let machine = Machine::look();
     print!("{machine}");
@@ -74,6 +86,9 @@ fn main() -> Result<(), String> {
     let workers = measure::workers(machine.cores, effort, &mut figures);
     let rotation = measure::rotation(effort, &mut figures);
     measure::socket(effort, &mut figures).map_err(|why| format!("a UDP socket: {why}"))?;
+    if effort.all {
+        measure::pages(tickets, effort, &mut figures);
+    }
     print!("{figures}");
 
     if let Some(path) = &options.profile {
@@ -96,6 +111,9 @@ fn main() -> Result<(), String> {
         let written = plots::write(directory, &findings, effort.rounds);
         written.map_err(|why| format!("{}: {why}", directory.display()))?;
     }
+    if options.readme {
+        println!("\n{}", readme::tables(&machine, &figures));
+    }
     if options.json {
         println!("{}", figures.json());
     }
@@ -106,6 +124,7 @@ fn options() -> Result<Options, String> {
     let mut options = Options {
         effort: THOROUGH,
         json: false,
+        readme: false,
         plots: None,
         profile: None,
     };
@@ -119,6 +138,7 @@ fn options() -> Result<Options, String> {
         match arg.as_str() {
             "--quick" => options.effort = QUICK,
             "--json" => options.json = true,
+            "--readme" => options.readme = true,
             "--plots" => options.plots = Some(path()?),
             "--profile" => options.profile = Some(path()?),
             _ => return Err(format!("unexpected argument: {arg}")),
@@ -127,10 +147,16 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
+/// The cores that this process may use. Asked for before the first thread is kept on one of them:
+/// the system tells a thread, and those that it starts, of no other.
+fn cores() -> &'static [CoreId] {
+    static CORES: OnceLock<Vec<CoreId>> = OnceLock::new();
+    CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default())
+}
+
 /// Keeps the calling thread on a core, if the system lets it.
 fn pin(core: usize) {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    if let Some(core) = cores.get(core) {
+    if let Some(core) = cores().get(core) {
         core_affinity::set_for_current(*core);
     }
 }

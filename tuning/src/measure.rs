@@ -10,7 +10,7 @@ use crate::common::replay::{self, filled_within};
 use crate::common::tickets::{issue, open_native, seal_opaque};
 use crate::figures::Figures;
 use crate::rotation::Rotation;
-use crate::{Effort, batches, budget, rotation, scaling, socket};
+use crate::{Effort, batches, budget, memory, rotation, scaling, socket};
 
 /// Admissions need more rounds than the rest to find a quiet one: theirs are longer.
 pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
@@ -55,16 +55,33 @@ pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
     figures.add("strike_dashmap_64m_ns", dash_map);
     figures.add("strike_ratio", ours / dash_map);
 
+    figures.section("The same by how many batches ahead its memory is asked for");
+    let [never, one, two, four] = memory::prefetch(&mut gateway, rounds / 2);
+    figures.add("strike_not_prefetched_ns", never);
+    figures.add("strike_1_ahead_ns", one);
+    figures.add("strike_2_ahead_ns", two);
+    figures.add("strike_4_ahead_ns", four);
+
     figures.section("Admitting a first flight, in batches of 32, stage by stage");
     budget::run(gateway, used, 2 * rounds, figures);
 
     figures.section("Refusing a flight, in batches of 32");
-    let [ring, unknown, forged, bad_binder] = laps(reject(), rounds);
+    let [
+        ring,
+        unknown,
+        forged,
+        bad_binder,
+        unknown_alone,
+        forged_alone,
+    ] = laps(reject(), rounds);
     figures.add("reject_unknown_key_ns", unknown);
     figures.add("reject_unknown_key_per_open", unknown / ring);
     figures.add("reject_forged_ns", forged);
     figures.add("reject_forged_per_open", forged / ring);
     figures.add("reject_bad_binder_ns", bad_binder);
+    // Of the flight the ticket alone.
+    figures.add("open_unknown_key_ns", unknown_alone);
+    figures.add("open_forged_ns", forged_alone);
 }
 
 /// Adds what a flight costs in batches of 1 to 64.
@@ -89,12 +106,17 @@ pub(crate) fn batches(effort: Effort, figures: &mut Figures) -> Vec<(usize, f64)
 /// Adds what several workers do at once.
 pub(crate) fn workers(cores: usize, effort: Effort, figures: &mut Figures) -> Vec<(usize, f64)> {
     figures.section("Workers on cores of their own, in flights per second");
-    let workers = scaling::run(cores, effort.rounds / 2);
+    let scaling = scaling::run(cores, effort.rounds / 2);
+    let workers = scaling.together;
     let alone = workers[0].1;
     figures.add("flights_per_second_1_worker", alone);
     if let Some((_, two)) = workers.iter().find(|(team, _)| *team == 2) {
         figures.add("flights_per_second_2_workers", *two);
         figures.add("scaling_2_workers", two / alone);
+        if let Some(apart) = scaling.two_apart {
+            // 1 if they share no cache line that one writes and the other needs.
+            figures.add("sharing_2_workers", two / apart);
+        }
     }
     if let Some((all, throughput)) = workers.last() {
         figures.add("workers", *all as f64);
@@ -106,9 +128,10 @@ pub(crate) fn workers(cores: usize, effort: Effort, figures: &mut Figures) -> Ve
 /// Adds what rotation does to a worker.
 pub(crate) fn rotation(effort: Effort, figures: &mut Figures) -> Rotation {
     figures.section("Batches of 32 while keys rotate 1000 times a second");
-    let rotation = rotation::run(effort.rounds / 2);
+    let rotation = rotation::run(2 * effort.rounds);
     let (still, rotating) = (&rotation.still, &rotation.rotating);
     figures.add("rotations", rotation.rotations as f64);
+    figures.add("rotations_per_second", rotation.rotations_per_second());
     figures.add("rotation_throughput_ratio", rotation.throughput_ratio());
     figures.add("batch_p50_us", still.quantile(0.5));
     figures.add("batch_p50_rotating_us", rotating.quantile(0.5));
@@ -126,7 +149,21 @@ pub(crate) fn socket(effort: Effort, figures: &mut Figures) -> io::Result<()> {
     figures.add("recv_ns", socket.recv_ns);
     figures.add("datagrams_in_default_buffer", socket.burst_default as f64);
     figures.add("datagrams_in_largest_buffer", socket.burst_largest as f64);
+    figures.add("wait_asleep_us", socket.asleep_us);
+    if let Some(polling) = socket.polling_us {
+        figures.add("wait_polling_us", polling);
+    }
+    figures.add("wait_spinning_us", socket.spinning_us);
     Ok(())
+}
+
+/// Adds what huge pages do, which takes long.
+pub(crate) fn pages(tickets: usize, effort: Effort, figures: &mut Figures) {
+    figures.section("Striking a ticket, by the size of pages");
+    if let Some([huge, small]) = memory::pages(tickets, effort.rounds) {
+        figures.add("strike_huge_pages_ns", huge);
+        figures.add("strike_small_pages_ns", small);
+    }
 }
 
 /// Nanoseconds of each contestant, in order.

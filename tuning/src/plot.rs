@@ -33,7 +33,7 @@ pub(crate) struct Line {
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 400.0;
 /// Around the lines: left, top, right, bottom.
-const MARGINS: (f64, f64, f64, f64) = (78.0, 44.0, 150.0, 52.0);
+const MARGINS: (f64, f64, f64, f64) = (78.0, 54.0, 150.0, 52.0);
 /// Told apart by those who see no red or no green, and on paper.
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#666666"];
 

@@ -1,15 +1,19 @@
-//! A profile of a machine, in TOML: what `gateway serve --config` reads, and what it comes from.
+//! A profile of a machine, in TOML: what [`dtls_session::Profile`] reads, and what it comes from.
 
 use std::fmt;
 
 use crate::figures::Figures;
-use crate::machine::Machine;
+use crate::machine::{Cache, Machine};
+use crate::socket::BUSY_POLL;
 
 /// How long a worker may be away without that datagrams are lost: a scheduler's slice or two.
 const ABSENCE_SECONDS: f64 = 0.010;
 
 /// What the kernel counts for a datagram of a first flight in a receive buffer.
 const BYTES_PER_DATAGRAM: f64 = 1280.0;
+
+/// Busy polling is worth a core if datagrams arrive in so much of the time.
+const HELPS: f64 = 0.8;
 
 pub(crate) struct Profile<'a> {
     pub(crate) machine: &'a Machine,
@@ -28,6 +32,13 @@ impl Profile<'_> {
             .receive_buffer_max()
             .map_or(wanted, |most| wanted.min(most))
     }
+
+    /// Only where it helps: it keeps a core busy.
+    fn busy_poll(&self) -> u32 {
+        let (asleep, polling) = ("wait_asleep_us", "wait_polling_us");
+        let helps = self.figures.get(polling) < HELPS * self.figures.get(asleep);
+        if helps { BUSY_POLL } else { 0 }
+    }
 }
 
 impl fmt::Display for Profile<'_> {
@@ -37,22 +48,24 @@ impl fmt::Display for Profile<'_> {
             cores,
             kernel,
             huge_pages,
-            wide_hashing,
             ..
         } = self.machine;
         writeln!(
             f,
-            "# Written by dtls-session-tuning. `gateway serve --config` reads it.\n"
+            "# Written by dtls-session-tuning, for `Builder::profile` and `gateway serve --profile`.\n"
         )?;
         writeln!(f, "workers = {cores}")?;
         writeln!(f, "batch = {}", self.batch)?;
         writeln!(f, "receive-buffer = {}", self.receive_buffer())?;
+        writeln!(f, "busy-poll = {}", self.busy_poll())?;
         writeln!(f, "\n[machine]")?;
         writeln!(f, "cpu = {cpu:?}")?;
-        for (name, size) in &self.machine.caches {
-            writeln!(f, "{} = {size:?}", name.to_lowercase().replace(' ', "-"))?;
+        writeln!(f, "cores = {cores}")?;
+        for Cache { name, size, cores } in &self.machine.caches {
+            let name = name.to_lowercase().replace(' ', "-");
+            writeln!(f, "{name} = \"{size} of cores {cores}\"")?;
         }
-        writeln!(f, "avx512 = {wide_hashing}")?;
+        writeln!(f, "instructions = {:?}", self.machine.features)?;
         writeln!(f, "huge-pages = {huge_pages:?}")?;
         writeln!(f, "linux = {kernel:?}")?;
         for (name, value) in &self.machine.network {
@@ -63,5 +76,25 @@ impl fmt::Display for Profile<'_> {
             writeln!(f, "{name} = {value:.3}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn the_profiles_that_lie_here_can_be_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
+        let mut read = 0;
+        for entry in fs::read_dir(folder).expect("there is this folder") {
+            let path = entry.expect("readable").path();
+            let text = fs::read_to_string(&path).expect("readable");
+            let profile = dtls_session::Profile::parse(&text);
+            assert!(profile.is_ok(), "{}: {profile:?}", path.display());
+            read += 1;
+        }
+        assert!(read > 0);
     }
 }

@@ -17,15 +17,40 @@ const ROUND: usize = 64 * BATCH;
 /// Lanes of an engine, at most.
 const WORKERS_MAX: usize = 256;
 
-/// Flights per second of 1, 2, 4 and more workers on as many cores of one engine. Each worker's
-/// flights come with tickets of two of them, as they do where clients' ports change.
-pub(crate) fn run(cores: usize, rounds: usize) -> Vec<(usize, f64)> {
+/// Workers that work at the same time.
+#[derive(Clone, Copy)]
+struct Team {
+    size: usize,
+    /// Each has an engine of its own: they share nothing but the machine.
+    apart: bool,
+}
+
+pub(crate) struct Scaling {
+    /// Flights per second of 1, 2, 4 and more workers on as many cores of one engine. Each worker's
+    /// flights come with tickets of two of them, as they do where clients' ports change.
+    pub(crate) together: Vec<(usize, f64)>,
+    /// The same of two workers with an engine each. What they do better is what sharing costs.
+    pub(crate) two_apart: Option<f64>,
+}
+
+pub(crate) fn run(cores: usize, rounds: usize) -> Scaling {
     let cores = cores.min(WORKERS_MAX);
-    let mut teams: Vec<_> = (0..)
+    let mut sizes: Vec<_> = (0..)
         .map(|power| 1 << power)
-        .take_while(|team| *team < cores)
+        .take_while(|size| *size < cores)
         .collect();
-    teams.push(cores);
+    sizes.push(cores);
+    let together = |size: &usize| Team {
+        size: *size,
+        apart: false,
+    };
+    let mut teams: Vec<_> = sizes.iter().map(together).collect();
+    if cores > 1 {
+        teams.push(Team {
+            size: 2,
+            apart: true,
+        });
+    }
     let builder = Engine::builder().lanes(cores);
     let engine = builder.build(&SystemRandom::new(), now()).expect("built");
     let crew = Crew {
@@ -46,39 +71,52 @@ pub(crate) fn run(cores: usize, rounds: usize) -> Vec<(usize, f64)> {
             .map(|other| other.join().expect("no panic"));
         std::iter::once(first).chain(others).collect()
     });
-    let throughput = |(index, team): (usize, &usize)| {
+    let throughput = |(index, team): (usize, &Team)| -> f64 {
         let of = |took: &Vec<Duration>| ROUND as f64 / took[index].as_secs_f64();
-        (*team, times[..*team].iter().map(of).sum())
+        times[..team.size].iter().map(of).sum()
     };
-    teams.iter().enumerate().map(throughput).collect()
+    let throughputs: Vec<_> = teams.iter().enumerate().map(throughput).collect();
+    Scaling {
+        two_apart: throughputs.get(sizes.len()).copied(),
+        together: sizes.into_iter().zip(throughputs).collect(),
+    }
 }
 
 /// What the workers share.
 struct Crew<'e> {
     engine: &'e Engine,
-    teams: &'e [usize],
+    teams: &'e [Team],
     rounds: usize,
     meeting: Meeting,
     desks: Vec<Mutex<Vec<Flight>>>,
 }
 
 impl Crew<'_> {
-    /// The best time of this lane in each team. Those that it is not in, it waits for.
+    /// The best time of this lane in each team. Those that it is not in, it sleeps through: cores
+    /// may share more than they say.
     fn work(&self, lane: usize) -> Vec<Duration> {
         pin(lane);
-        let mut gateway = Gateway::of(self.engine, lane);
+        let mut shared = Gateway::of(self.engine, lane);
+        let mut own = Gateway::new(0, 0);
         let mut best = vec![Duration::MAX; self.teams.len()];
         for _ in 0..self.rounds {
             for (team, best) in self.teams.iter().zip(&mut best) {
-                let flights = self.exchange(lane, gateway.flights(ROUND));
+                let flights = self.exchange(lane, shared.flights(ROUND));
+                let own_flights = own.flights(if team.apart { ROUND } else { 0 });
+                let (gateway, flights) = match team.apart {
+                    true => (&mut own, own_flights),
+                    false => (&mut shared, flights),
+                };
                 let datagrams: Vec<_> = flights.iter().map(Flight::datagram).collect();
                 self.meeting.meet();
-                if lane < *team {
+                if lane < team.size {
                     let start = Instant::now();
                     assert_eq!(gateway.admit(&datagrams), ROUND);
                     *best = start.elapsed().min(*best);
+                    self.meeting.meet();
+                } else {
+                    self.meeting.meet_asleep();
                 }
-                self.meeting.meet();
             }
         }
         best
@@ -102,7 +140,7 @@ impl Crew<'_> {
     }
 }
 
-/// Lets threads go on at the same moment: none of them sleeps.
+/// Lets threads go on at the same moment.
 struct Meeting {
     size: usize,
     arrivals: AtomicUsize,
@@ -117,10 +155,18 @@ impl Meeting {
     }
 
     fn meet(&self) {
+        self.wait(std::thread::yield_now);
+    }
+
+    fn meet_asleep(&self) {
+        self.wait(|| std::thread::sleep(Duration::from_micros(100)));
+    }
+
+    fn wait(&self, pause: impl Fn()) {
         let before = self.arrivals.fetch_add(1, Ordering::AcqRel);
         let all = (before / self.size + 1) * self.size;
         while self.arrivals.load(Ordering::Acquire) < all {
-            std::thread::yield_now();
+            pause();
         }
     }
 }

@@ -19,7 +19,7 @@ use alone::Alone;
 use ladder::Ladder;
 
 /// Figures for each stage, and their peers'.
-const STAGES: [[&str; 2]; 12] = [
+pub(crate) const STAGES: [[&str; 2]; 12] = [
     // Views and verdicts of a batch, what is wiped before and after it.
     ["stage_batch_ns", "stage_batch_naive_ns"],
     ["stage_clock_ns", "stage_clock_naive_ns"],
