@@ -208,7 +208,7 @@ impl Connection {
     }
 
     fn push(&mut self, flight: &mut Flight, msg_type: HandshakeType, body: &[u8]) {
-        let room = self.sender.room(Level::Application, self.settings.mtu);
+        let room = self.sender.room(Level::Application);
         flight.push(Level::Application, room, msg_type, self.next_sent, body);
         self.next_sent = self.next_sent.wrapping_add(1);
     }

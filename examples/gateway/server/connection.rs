@@ -81,7 +81,7 @@ impl Connection {
         let path = Path::new(arrival.datagram.peer, arrival.send_limit());
         let client_id = hello.connection_id.unwrap_or_default();
         let first_record = record_number_for_answer(arrival.datagram.bytes);
-        let mut sender = Sender::new(path, first_record, client_id);
+        let mut sender = Sender::new(path, settings.mtu, first_record, client_id);
         let begun = handshake::begin(accepted, settings, random, &mut sender)?;
         let mut connection = Self {
             settings: Arc::clone(settings),

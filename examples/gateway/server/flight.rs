@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use dtls_session::UnixMillis;
-use dtls_session::wire::{ContentType, HANDSHAKE_HEADER_LEN, HandshakeType, dtls_header};
+use dtls_session::wire::{
+    ContentType, Fragment, HANDSHAKE_HEADER_LEN, HandshakeType, dtls_header, fragments,
+};
 
 use super::ack::RecordNumber;
 use super::outbox::Outbox;
@@ -17,6 +19,10 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How often a flight is sent when nobody asks for it again. At 1 s for the first wait that is a
 /// good minute.
 const SENT_BY_TIMER_MAX: u32 = 7;
+
+/// How often a flight is sent without a sign that any of it arrives, before it is tried in shorter
+/// datagrams.
+const SENT_IN_VAIN_MAX: u32 = 3;
 
 /// How many of the latest records sent are remembered, to know what an ACK names.
 const NUMBERS_MAX: usize = 64;
@@ -30,8 +36,8 @@ pub enum Purpose {
     ConnectionIds,
 }
 
-/// A flight. Its messages are cut into records once; a retransmission repeats those records, under
-/// new record numbers, that were not acknowledged.
+/// A flight. Its messages are cut into records; a retransmission repeats those records, under new
+/// record numbers, that were not acknowledged.
 pub struct Flight {
     purpose: Purpose,
     bytes: Vec<u8>,
@@ -41,6 +47,7 @@ pub struct Flight {
     first_wait: Duration,
     wait: Duration,
     sent_by_timer: u32,
+    sent_in_vain: u32,
     last_sent: UnixMillis,
     due: Option<UnixMillis>,
 }
@@ -64,6 +71,7 @@ impl Flight {
             first_wait,
             wait: first_wait,
             sent_by_timer: 0,
+            sent_in_vain: 0,
             last_sent: UnixMillis(0),
             due: None,
         }
@@ -83,6 +91,18 @@ impl Flight {
         message_seq: u16,
         body: &[u8],
     ) {
+        let whole = Fragment {
+            msg_type,
+            length: body.len() as u32,
+            message_seq,
+            fragment_offset: 0,
+            body,
+        };
+        self.push_fragment(level, room, &whole);
+    }
+
+    fn push_fragment(&mut self, level: Level, room: usize, fragment: &Fragment<'_>) {
+        let body = fragment.body;
         // A record that holds a header and nothing else gets nowhere.
         let room = room.max(HANDSHAKE_HEADER_LEN + 1);
         let mut offset = 0;
@@ -91,10 +111,10 @@ impl Flight {
             let free = room - (self.bytes.len() - start) - HANDSHAKE_HEADER_LEN;
             let part = &body[offset..body.len().min(offset + free)];
             self.bytes.extend(dtls_header(
-                msg_type,
-                body.len() as u32,
-                message_seq,
-                offset as u32,
+                fragment.msg_type,
+                fragment.length,
+                fragment.message_seq,
+                fragment.fragment_offset + offset as u32,
                 part.len() as u32,
             ));
             self.bytes.extend(part);
@@ -104,6 +124,20 @@ impl Flight {
             }
             if offset == body.len() {
                 return;
+            }
+        }
+    }
+
+    /// Cuts what is not acknowledged into records that have no more than `room` at their level. What
+    /// was sent before is no longer known by its numbers.
+    fn cut_anew(&mut self, room: impl Fn(Level) -> usize) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let records = std::mem::take(&mut self.records);
+        self.numbers.clear();
+        for record in records.into_iter().filter(|record| !record.is_acknowledged) {
+            // They were written by this flight, so that all of them parse.
+            for fragment in fragments(&bytes[record.range]).flatten() {
+                self.push_fragment(record.level, room(record.level), &fragment);
             }
         }
     }
@@ -171,7 +205,18 @@ impl Flight {
     pub fn acknowledge(&mut self, number: RecordNumber) -> bool {
         let sent = self.numbers.iter().find(|(sent, _)| *sent == number);
         let record = sent.and_then(|(_, index)| self.records.get_mut(*index));
-        record.is_some_and(|record| !std::mem::replace(&mut record.is_acknowledged, true))
+        let is_news =
+            record.is_some_and(|record| !std::mem::replace(&mut record.is_acknowledged, true));
+        if is_news {
+            self.sent_in_vain = 0;
+        }
+        is_news
+    }
+
+    /// Bytes of it of which nobody said that they have arrived.
+    fn missing_len(&self) -> usize {
+        let missing = self.records.iter().filter(|record| !record.is_acknowledged);
+        missing.map(|record| record.range.len()).sum()
     }
 
     /// All of it has arrived.
@@ -180,6 +225,10 @@ impl Flight {
     }
 
     fn transmit(&mut self, sender: &mut Sender, now: UnixMillis, out: &mut Outbox) {
+        if self.sent_in_vain >= SENT_IN_VAIN_MAX && sender.narrow(self.missing_len()) {
+            self.cut_anew(|level| sender.room(level));
+        }
+        self.sent_in_vain = self.sent_in_vain.saturating_add(1);
         for (index, record) in self.records.iter().enumerate() {
             if record.is_acknowledged {
                 continue;

@@ -100,7 +100,6 @@ pub fn begin(
         // The ServerHello's number follows the HelloRetryRequest's, as the ClientHellos' do.
         next_message: arrival.message_seq,
         sender,
-        mtu: settings.mtu,
     };
 
     let kdf = |shared: Option<&[u8]>| key_schedule::handshake_secret(&early, shared);
@@ -188,13 +187,12 @@ struct Writer<'a> {
     flight: Flight,
     next_message: u16,
     sender: &'a mut Sender,
-    mtu: usize,
 }
 
 impl Writer<'_> {
     fn add(&mut self, level: Level, msg_type: HandshakeType, body: &[u8]) {
         self.transcript.add(msg_type, body);
-        let room = self.sender.room(level, self.mtu);
+        let room = self.sender.room(level);
         self.flight
             .push(level, room, msg_type, self.next_message, body);
         self.next_message = self.next_message.wrapping_add(1);

@@ -65,9 +65,16 @@ impl Path {
     }
 }
 
+/// UDP payload that every host takes: of 576 bytes with the headers of IP and UDP (RFC 1122, 3.3.2).
+const NARROW: usize = 548;
+
 /// The sending half of a connection's record layer.
 pub struct Sender {
     pub path: Path,
+    /// The longest datagram for handshake messages, in bytes.
+    mtu: usize,
+    /// Longer ones than [`NARROW`] do not seem to arrive.
+    is_narrow: bool,
     next_plaintext: u64,
     handshake: Option<RecordSealer>,
     application: Option<RecordSealer>,
@@ -77,9 +84,11 @@ pub struct Sender {
 
 impl Sender {
     /// Plaintext records are numbered from `first_plaintext` on.
-    pub fn new(path: Path, first_plaintext: u64, connection_id: &[u8]) -> Self {
+    pub fn new(path: Path, mtu: usize, first_plaintext: u64, connection_id: &[u8]) -> Self {
         Self {
             path,
+            mtu,
+            is_narrow: false,
             next_plaintext: first_plaintext,
             handshake: None,
             application: None,
@@ -117,9 +126,21 @@ impl Sender {
         self.application.as_ref().map(RecordSealer::epoch)
     }
 
-    /// The most handshake bytes that fit into a record of a datagram of `mtu` bytes.
-    pub fn room(&self, level: Level, mtu: usize) -> usize {
-        mtu.saturating_sub(self.overhead(level))
+    /// The most handshake bytes that fit into a record that the path takes.
+    pub fn room(&self, level: Level) -> usize {
+        self.mtu.saturating_sub(self.overhead(level))
+    }
+
+    /// So many bytes at once were sent in vain: if the path may not take them, from now on each
+    /// record goes in a datagram of its own, of a length that every host takes (RFC 9147, 4.4).
+    /// `false`: nothing changes.
+    pub fn narrow(&mut self, len: usize) -> bool {
+        let changes = !self.is_narrow && len.min(self.mtu) > NARROW;
+        if changes {
+            self.is_narrow = true;
+            self.mtu = NARROW;
+        }
+        changes
     }
 
     fn overhead(&self, level: Level) -> usize {
@@ -163,6 +184,9 @@ impl Sender {
             Some(sealer) => sealer.seal(&self.connection_id, content_type, plaintext, room),
             None => write_plaintext(number.sequence_number, content_type, plaintext, room),
         };
+        if self.is_narrow {
+            out.end_datagram();
+        }
         out.record(peer, len, write).ok()?;
         if level == Level::Plaintext {
             self.next_plaintext += 1;
@@ -202,7 +226,7 @@ mod tests {
     fn trap_35_an_unverified_address_gets_three_times_what_it_sent_and_no_more() {
         let peer = SocketAddr::from(([192, 0, 2, 1], 1));
         let mut out = Outbox::new(1200);
-        let mut sender = Sender::new(Path::unverified(peer, 0), 0, b"");
+        let mut sender = Sender::new(Path::unverified(peer, 0), 1200, 0, b"");
         // Given 100 bytes from an address, when records of 63 bytes are sent to it,
         sender.path.received(100);
         let send = |sender: &mut Sender, out: &mut Outbox| {
@@ -221,7 +245,7 @@ mod tests {
     fn plaintext_records_are_numbered_on() {
         let peer = SocketAddr::from(([192, 0, 2, 1], 1));
         let mut out = Outbox::new(1200);
-        let mut sender = Sender::new(Path::new(peer, None), 7, b"");
+        let mut sender = Sender::new(Path::new(peer, None), 1200, 7, b"");
         for number in [7, 8] {
             let sent = sender.send(Level::Plaintext, ContentType::ALERT, &[2, 40], &mut out);
             assert_eq!(sent.unwrap().sequence_number, number);

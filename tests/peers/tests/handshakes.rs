@@ -5,7 +5,7 @@ use dtls_session::wire::{ClientHello, ServerHello};
 use dtls_session_peers::client::{
     Agreed, BoringSsl, Connection, EarlyData, Own, Settings, Stack, WolfSsl, group,
 };
-use dtls_session_peers::proxy::From;
+use dtls_session_peers::proxy::{From, Treatment};
 use dtls_session_peers::scene::{EARLY, Scene, x25519};
 
 /// Echoes, waits for a ticket, and ends.
@@ -180,6 +180,20 @@ fn a_path_with_a_small_mtu_gets_its_handshakes_in_small_datagrams() {
     let first = scene.proxy.recorded(0);
     let from_server = first.iter().filter(|of| of.from == From::Server);
     assert!(from_server.count() > 4);
+}
+
+#[test]
+fn a_path_that_loses_long_datagrams_is_found_out() {
+    let treatment = Treatment {
+        longest: Some(548),
+        ..Treatment::default()
+    };
+    let scene = Scene::with(&[], treatment).unwrap();
+    connect_and_resume::<WolfSsl>(&scene, &x25519());
+    connect_and_resume::<BoringSsl>(&scene, &Settings::default());
+    let first = scene.proxy.recorded(0);
+    let from_server = first.iter().filter(|of| of.from == From::Server);
+    assert!(from_server.map(|of| of.datagram.len()).any(|len| len > 548));
 }
 
 #[test]

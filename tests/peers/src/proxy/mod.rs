@@ -27,6 +27,8 @@ pub struct Treatment {
     pub repeats: usize,
     /// From so many other ports each datagram of a first flight is sent as well, at once.
     pub mirrors: usize,
+    /// What comes from the server and is longer is lost.
+    pub longest: Option<usize>,
 }
 
 /// A running proxy. It ends when it is dropped.

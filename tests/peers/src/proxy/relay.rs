@@ -108,7 +108,9 @@ impl Relay<'_> {
                 came = true;
                 let datagram = buffer[..len].to_vec();
                 self.record(client, From::Server, &datagram);
-                self.to_client.enter((client, datagram), now);
+                if self.treatment.longest.is_none_or(|longest| len <= longest) {
+                    self.to_client.enter((client, datagram), now);
+                }
             }
             // Who mirrors cannot read the answers, and need not.
             for mirror in &self.clients[client].mirrors {
