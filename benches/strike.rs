@@ -1,5 +1,7 @@
-//! Striking used tickets while 1 M and 64 M are out, against maps of used tickets.
+//! Striking used tickets while 1 M and 64 M are out, against maps, a cache and a Bloom filter of
+//! used tickets.
 
+mod caches;
 #[allow(dead_code)]
 mod common;
 mod suite;
@@ -10,7 +12,10 @@ use suite::Suite;
 fn main() {
     let mut suite = Suite::from_args();
     let (few, many) = (suite.size(1 << 20), suite.size(64 << 20));
-    suite.group("strike, 1 M tickets out", replay::strike(few));
+    let mut strikes = replay::strike(few);
+    strikes.push(caches::quick_cache(few));
+    strikes.push(caches::sliding_bloom(few));
+    suite.group("strike, 1 M tickets out", strikes);
     suite.group("strike, 64 M tickets out", replay::strike(many));
     suite.finish();
 }

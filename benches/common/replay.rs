@@ -17,14 +17,14 @@ use super::flights::now;
 
 const BATCH: usize = 32;
 /// Few enough that what was opened is still near when it is struck, as it is in the engine.
-const ROUND: usize = 8 * BATCH;
+pub const ROUND: usize = 8 * BATCH;
 
 /// Tickets that are struck, of those that are out: enough to touch the whole register, whose
 /// cache lines hold 512 bits each.
 pub const SAMPLES: usize = 1 << 18;
 
 /// When used tickets expire, for the maps: it makes no difference to them.
-const EXPIRES: u64 = 1_900_000_000_000;
+pub const EXPIRES: u64 = 1_900_000_000_000;
 
 /// A ticket's name in a map: as long as its tag.
 pub type Name = [u8; 16];
@@ -125,7 +125,8 @@ fn mutex(outstanding: usize) -> Contestant {
     })
 }
 
-fn strike_all(
+/// Strikes new names, and then lets them be forgotten.
+pub fn strike_all(
     names: &mut Shuffler,
     strike: impl Fn(Name) -> bool,
     forget: impl Fn(Name),
