@@ -4,9 +4,6 @@ mod array;
 mod lane;
 mod manager;
 mod ticket_key;
-#[cfg(feature = "experimental-vaes")]
-#[doc(hidden)]
-pub mod wide;
 
 pub use array::KeyRole;
 pub use manager::{
