@@ -1,7 +1,9 @@
 //! Measures this machine, the library on it, and its peers beside it.
 //!
-//!     cargo run --release -p dtls-session-tuning -- [--quick] [--json] [--readme] \
-//!         [--plots DIR] [--profile FILE]
+//! ```console
+//! cargo run --release -p dtls-session-tuning -- [--quick] [--json] [--readme] \
+//!     [--plots DIR] [--profile FILE]
+//! ```
 //!
 //! `--quick` ends within 50 s; without it, huge pages are measured, too. `--json` prints one JSON
 //! object with every figure as the last line, `--readme` the tables of the README. `--plots` writes
