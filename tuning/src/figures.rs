@@ -14,10 +14,12 @@ struct Section {
 }
 
 impl Figures {
-    /// Begins a section of the table.
+    /// Begins a section of the table, and says so to whoever waits for it.
     pub(crate) fn section(&mut self, title: impl Into<String>) {
+        let title = title.into();
+        eprintln!("{title}");
         self.sections.push(Section {
-            title: title.into(),
+            title,
             figures: Vec::new(),
         });
     }

@@ -57,7 +57,7 @@ const QUICK: Effort = Effort {
     rounds: 80,
     all: false,
     tickets: 64 << 20,
-    patience: Duration::from_secs(26),
+    patience: Duration::from_secs(18),
 };
 
 const THOROUGH: Effort = Effort {

@@ -34,7 +34,7 @@ pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
     let clients = (2 * rounds + 1) * ROUND;
     let clients = clients.min(tickets / 2);
     let start = Instant::now();
-    let mut gateway = Gateway::within(tickets, clients, effort.patience / 2);
+    let mut gateway = Gateway::within(tickets, clients, effort.patience / 5 * 3);
     let patience = effort.patience.saturating_sub(start.elapsed());
     let used = Arc::new(filled_within(tickets, patience));
     let issued: u64 = gateway
@@ -106,7 +106,7 @@ pub(crate) fn batches(effort: Effort, figures: &mut Figures) -> Vec<(usize, f64)
 /// Adds what several workers do at once.
 pub(crate) fn workers(cores: usize, effort: Effort, figures: &mut Figures) -> Vec<(usize, f64)> {
     figures.section("Workers on cores of their own, in flights per second");
-    let scaling = scaling::run(cores, effort.rounds / 2);
+    let scaling = scaling::run(cores, effort.rounds / 4);
     let workers = scaling.together;
     let alone = workers[0].1;
     figures.add("flights_per_second_1_worker", alone);
@@ -128,7 +128,7 @@ pub(crate) fn workers(cores: usize, effort: Effort, figures: &mut Figures) -> Ve
 /// Adds what rotation does to a worker.
 pub(crate) fn rotation(effort: Effort, figures: &mut Figures) -> Rotation {
     figures.section("Batches of 32 while keys rotate 1000 times a second");
-    let rotation = rotation::run(2 * effort.rounds);
+    let rotation = rotation::run(3 * effort.rounds / 2);
     let (still, rotating) = (&rotation.still, &rotation.rotating);
     figures.add("rotations", rotation.rotations as f64);
     figures.add("rotations_per_second", rotation.rotations_per_second());

@@ -113,7 +113,7 @@ fn millions(value: f64) -> String {
 
 /// How many times as long ours takes.
 fn ratio(ours: f64, theirs: f64) -> String {
-    if ours * 2.0 > theirs {
+    if ours * 1.5 > theirs {
         format!("{:.2}", ours / theirs)
     } else {
         format!("1/{:.1}", theirs / ours)

@@ -124,10 +124,10 @@ impl Rotator {
                     self.rotations.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            // Behind the moment when the last was due, not behind its end.
-            let now = Instant::now();
-            next = (next + EVERY).max(now);
-            std::thread::sleep(next - now);
+            // By when they are due, so that one that came late does not put the others off; but not
+            // all at once for a time in which this thread did not run.
+            next = (next + EVERY).max(Instant::now() - 4 * EVERY);
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
     }
 
@@ -135,12 +135,7 @@ impl Rotator {
         self.rotations.load(Ordering::Relaxed)
     }
 
-    /// Returns when the first rotation has happened, if there are to be some.
     fn set(&self, rotates: bool) {
-        let before = self.rotations();
         self.rotates.store(rotates, Ordering::Relaxed);
-        while rotates && self.rotations() == before {
-            std::thread::yield_now();
-        }
     }
 }
