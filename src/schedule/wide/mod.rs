@@ -143,39 +143,41 @@ impl WideHasher {
         }
     }
 
-    /// In turn, or one after the other.
     #[inline]
-    fn few_client_hellos<'a>(&self, mut hellos: impl Iterator<Item = Sha256Hello<'a>>) {
-        while let Some(first) = hellos.next() {
-            if let Some(sha_ni) = self.sha_ni
-                && let Some(second) = hellos.next()
-            {
-                few::client_hellos(
-                    |states, blocks| sha_ni.compress(states, blocks),
-                    [first, second],
-                );
-            } else {
-                few::client_hellos(one, [first]);
-            }
-        }
+    fn few_client_hellos<'a>(&self, hellos: impl Iterator<Item = Sha256Hello<'a>>) {
+        self.few(
+            hellos,
+            |sha_ni, two| few::client_hellos(|states, blocks| sha_ni.compress(states, blocks), two),
+            |alone| few::client_hellos(one, alone),
+        );
     }
 
-    /// The same.
     #[inline]
-    fn few_early_traffic_secrets<'a>(
+    fn few_early_traffic_secrets<'a>(&self, jobs: impl Iterator<Item = Sha256EarlyTraffic<'a>>) {
+        self.few(
+            jobs,
+            |sha_ni, two| {
+                few::early_traffic_secrets(|states, blocks| sha_ni.compress(states, blocks), two)
+            },
+            |alone| few::early_traffic_secrets(one, alone),
+        );
+    }
+
+    /// Two in turn with SHA-NI, or one after the other.
+    #[inline]
+    fn few<J>(
         &self,
-        mut jobs: impl Iterator<Item = Sha256EarlyTraffic<'a>>,
+        mut jobs: impl Iterator<Item = J>,
+        in_turn: impl Fn(ShaNi, [J; 2]),
+        alone: impl Fn([J; 1]),
     ) {
         while let Some(first) = jobs.next() {
             if let Some(sha_ni) = self.sha_ni
                 && let Some(second) = jobs.next()
             {
-                few::early_traffic_secrets(
-                    |states, blocks| sha_ni.compress(states, blocks),
-                    [first, second],
-                );
+                in_turn(sha_ni, [first, second]);
             } else {
-                few::early_traffic_secrets(one, [first]);
+                alone([first]);
             }
         }
     }
