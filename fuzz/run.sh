@@ -18,15 +18,7 @@ case $(rustup toolchain list 2>/dev/null || true) in
     ;;
 esac
 
-install_compiler() {
-    command -v apt-get >/dev/null || return 1
-    local as_root=()
-    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-    "${as_root[@]}" apt-get update -q &&
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends g++
-}
-
-if ! command -v c++ >/dev/null && ! install_compiler; then
+if ! command -v c++ >/dev/null && ! ../.ci/packages g++; then
     echo 'skipped: libFuzzer needs a C++ compiler, which cannot be installed here'
     exit 0
 fi

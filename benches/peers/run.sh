@@ -8,22 +8,8 @@ cd "$(dirname "$0")"
 
 packages="clang libclang-dev cmake g++ libssl3"
 
-installed() {
-    for package in $packages; do
-        dpkg -s "$package" >/dev/null 2>&1 || return 1
-    done
-}
-
-install() {
-    command -v apt-get >/dev/null || return 1
-    as_root=""
-    [ "$(id -u)" -eq 0 ] || as_root="sudo -n"
-    # shellcheck disable=SC2086 # a list of packages, and a command with its argument
-    $as_root apt-get update -q &&
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
-}
-
-if ! installed && ! install; then
+# shellcheck disable=SC2086 # a list of packages
+if ! ../../.ci/packages $packages; then
     echo "skipped: $packages are needed, and cannot be installed here"
     exit 0
 fi
