@@ -192,12 +192,57 @@ fn registers_changed_in_any_byte_are_refused() {
         let mut changed = registers.clone();
         changed[at] ^= 1;
         let taken = take_over(&second, &changed, &IDENTITY, MINUTE, NOW);
-        assert!(taken.is_err(), "byte {at}");
+        // Where a byte decides more than the authenticity, that speaks first.
+        match at {
+            0..8 => assert_eq!(taken, Err(HandoverError::UnknownFormat), "byte {at}"),
+            8..48 => assert_eq!(taken, Err(HandoverError::Forged), "byte {at}"),
+            _ if at >= registers.len() - 32 => {
+                assert_eq!(taken, Err(HandoverError::Forged), "byte {at}");
+            }
+            _ => assert!(taken.is_err(), "byte {at}"),
+        }
     }
     assert_eq!(
         take_over(&second, &registers, &IDENTITY, MINUTE, NOW),
         Ok(1)
     );
+}
+
+#[test]
+fn registers_of_another_version_are_refused() {
+    let (engine, mut worker) = start(1);
+    let flights = flights(&mut worker, 2);
+    let mut registers = hand_over(&engine, &IDENTITY, NOW).unwrap();
+    // "DSHO", and a version that is still to come.
+    assert_eq!(registers[..8], *b"DSHO\0\0\0\x01");
+    registers[7] = 2;
+    let (second, mut second_worker) = start(2);
+    let taken = take_over(&second, &registers, &IDENTITY, MINUTE, NOW);
+    assert_eq!(taken, Err(HandoverError::UnknownFormat));
+    assert_eq!(verdicts(&mut second_worker, &flights, 1), [UNKNOWN; 2]);
+}
+
+#[test]
+fn registers_in_which_a_used_ticket_was_made_unused_are_refused() {
+    let handed_over = |used: usize| {
+        let (engine, mut worker) = start(1);
+        let flights = flights(&mut worker, 2);
+        verdicts(&mut worker, &flights[..used], 1);
+        (hand_over(&engine, &IDENTITY, NOW).unwrap(), flights)
+    };
+    let ((used, flights), (unused, _)) = (handed_over(1), handed_over(0));
+    // They differ in a bit and in what authenticates it.
+    let body = used.len() - 32;
+    let bits = used[..body].iter().zip(&unused);
+    assert_eq!(bits.map(|(a, b)| (a ^ b).count_ones()).sum::<u32>(), 1);
+    let (second, mut second_worker) = start(2);
+    let forged = [&unused[..body], &used[body..]].concat();
+    let taken = take_over(&second, &forged, &IDENTITY, MINUTE, NOW);
+    assert_eq!(taken, Err(HandoverError::Forged));
+    assert_eq!(verdicts(&mut second_worker, &flights, 1), [UNKNOWN; 2]);
+    assert_eq!(take_over(&second, &used, &IDENTITY, MINUTE, NOW), Ok(1));
+    let again = verdicts(&mut second_worker, &flights, 2);
+    assert_eq!(again, [REPLAYED, Seen::Accept]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is printed by `Debug` tells no secret.
 
 use std::fmt::Debug;
+use std::path::Path;
 
 use dtls_session::client::{Endpoint, SessionStore, StoreConfig};
 use dtls_session::schedule::{
@@ -167,4 +168,42 @@ fn nothing_secret_is_printed() {
     assert_tells_nothing(&mac, &secrets);
     let digest = mac.sign(&[b"data"]);
     assert_tells_nothing(&digest, &[digest.as_bytes()]);
+}
+
+/// What a type is: its attributes and its fields, as the source has them.
+fn types_that_derive_debug(source: &str) -> Vec<&str> {
+    source
+        .split("#[derive(")
+        .skip(1)
+        .filter(|item| item.split(')').next().is_some_and(|d| d.contains("Debug")))
+        .map(|item| &item[..item.find("\n}\n").unwrap_or(item.len())])
+        .collect()
+}
+
+/// Wiping is done with `Zeroizing` and `ZeroizeOnDrop`: whoever has them has a secret, and
+/// `Zeroizing` prints what is in it.
+#[test]
+fn no_type_with_a_secret_derives_debug() {
+    fn check(directory: &Path, checked: &mut usize) {
+        for entry in directory.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                check(&path, checked);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            for item in types_that_derive_debug(&source) {
+                *checked += 1;
+                assert!(!item.contains("Zeroiz"), "{}: {item}", path.display());
+            }
+        }
+    }
+    let wiped = "#[derive(Clone, Debug)]\nstruct A {\n    key: Zeroizing<[u8; 32]>,\n}\n";
+    assert!(types_that_derive_debug(wiped)[0].contains("Zeroiz"));
+    let mut checked = 0;
+    check(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut checked,
+    );
+    assert!(checked > 50, "{checked} types");
 }
