@@ -21,6 +21,9 @@ mod server;
 use server::tests::client::{Client, Profile};
 use server::tests::{Seen, World, settings};
 
+/// What a client says after the handshake: RequestConnectionId, NewConnectionId, KeyUpdate.
+const LATER: [HandshakeType; 3] = [HandshakeType(9), HandshakeType(10), HandshakeType(24)];
+
 const CLIENTS_MAX: usize = 6;
 const STEPS_MAX: usize = 150;
 const ASSOCIATIONS_MAX: usize = 4;
@@ -60,6 +63,8 @@ struct Peer {
     hello: Vec<Vec<u8>>,
     early: Vec<u8>,
     is_second: bool,
+    /// How many handshake messages it has sent after its Finished.
+    said: u16,
     /// Somebody else has spoken plaintext in its name, or its association is over: what the server
     /// says to its address may be for others.
     is_disturbed: bool,
@@ -165,6 +170,7 @@ impl Scene {
             hello: Vec::new(),
             early,
             is_second: false,
+            said: 0,
             is_disturbed: false,
         });
     }
@@ -184,7 +190,7 @@ impl Scene {
                 vec![peer.client.data(&data)]
             }
             // Any content, in any of its epochs: an ACK, a KeyUpdate, an alert.
-            5 | 6 if !peer.client.sealers.is_empty() => {
+            5 if !peer.client.sealers.is_empty() => {
                 let sealer = script.one_of(peer.client.sealers.len());
                 let content_type = ContentType([21, 22, 23, 26][script.one_of(4)]);
                 let content = script.bytes();
@@ -193,6 +199,25 @@ impl Scene {
                 let record = peer.client.seal(sealer, content_type, content);
                 if flags & 1 > 0 && is_complete {
                     peer.client.update_sealer();
+                }
+                vec![record]
+            }
+            // A handshake message, its next one or the last one once more; and the new keys, if
+            // it goes on with them.
+            6 if is_complete => {
+                peer.said += u16::from(flags & 2 == 0);
+                let kind = LATER[script.one_of(LATER.len())];
+                let body = script.bytes();
+                let body = &body[..body.len().min(300)];
+                let newest = peer.client.sealers.len() - 1;
+                let record = peer
+                    .client
+                    .message_after_finished(newest, kind, peer.said, body);
+                if flags & 1 > 0 {
+                    peer.client.update_sealer();
+                }
+                if flags & 4 > 0 {
+                    peer.client.update_opener();
                 }
                 vec![record]
             }

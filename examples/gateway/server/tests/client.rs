@@ -447,6 +447,18 @@ impl Client {
         self.seal(sealer, ContentType::HANDSHAKE, &message)
     }
 
+    /// The handshake message that is the `number`th after its Finished, from 1.
+    pub fn message_after_finished(
+        &mut self,
+        sealer: usize,
+        kind: HandshakeType,
+        number: u16,
+        body: &[u8],
+    ) -> Vec<u8> {
+        let message_seq = self.message_seq.wrapping_add(1).wrapping_add(number);
+        self.handshake_message(sealer, kind, message_seq, body)
+    }
+
     pub fn seal(&mut self, sealer: usize, content_type: ContentType, plaintext: &[u8]) -> Vec<u8> {
         let mut out = vec![0; plaintext.len() + 64];
         let id = &self.connection_id;
