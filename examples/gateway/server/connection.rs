@@ -50,8 +50,9 @@ pub struct Connection {
     pub(super) to_acknowledge: ack::Received,
     pub(super) deadline: UnixMillis,
     pub(super) connection_id: Option<ConnectionId>,
-    /// The random of the ClientHello: by that it is known again.
-    hello: [u8; 32],
+    /// The random of the ClientHello, and whether a HelloRetryRequest came before it: by that it
+    /// is known again.
+    hello: ([u8; 32], bool),
     /// The record of the client's Finished, until the client shows that it is done, too.
     pub(super) finished: Option<RecordNumber>,
     /// The newest record received.
@@ -97,7 +98,7 @@ impl Connection {
             to_acknowledge: ack::Received::default(),
             deadline: now.saturating_add(settings.handshake_timeout),
             connection_id: accepted.connection_id,
-            hello: *hello.random,
+            hello: (*hello.random, arrival.retried.is_some()),
             finished: None,
             latest: RecordNumber::default(),
             held: Held::default(),
@@ -209,9 +210,12 @@ impl Connection {
         self.connection_id
     }
 
-    /// Whether it was made by the ClientHello with this random.
-    pub fn began_with(&self, random: &[u8; 32]) -> bool {
-        self.hello == *random
+    /// Whether it was made by the ClientHello with this random, or by the one that followed that.
+    /// Not if a second ClientHello follows it: then the client waits for another answer than it
+    /// got for a copy of its first one.
+    pub fn began_with(&self, random: &[u8; 32], is_second: bool) -> bool {
+        let (began_with, was_second) = &self.hello;
+        began_with == random && *was_second >= is_second
     }
 
     pub fn is_handshaking(&self) -> bool {

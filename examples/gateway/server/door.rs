@@ -221,7 +221,8 @@ impl Reception {
         };
         let Some(hello) = &arrival.hello else { return };
         let peer = arrival.datagram.peer;
-        if let Some(connection) = table.begun_by(peer, hello.random) {
+        let is_second = arrival.retried.is_some();
+        if let Some(connection) = table.begun_by(peer, hello.random, is_second) {
             connection.hello_again(arrival.datagram.bytes.len(), now, out);
             return;
         }

@@ -68,14 +68,19 @@ impl Table {
     }
 
     /// The association with `peer` that the ClientHello with this random has begun.
-    pub fn begun_by(&mut self, peer: SocketAddr, random: &[u8; 32]) -> Option<&mut Connection> {
+    pub fn begun_by(
+        &mut self,
+        peer: SocketAddr,
+        random: &[u8; 32],
+        is_second: bool,
+    ) -> Option<&mut Connection> {
         let Peer {
             established,
             handshaking,
         } = *self.by_peer.get(&peer)?;
         let is_it = |place: &usize| {
             let connection = self.places[*place].connection.as_ref();
-            connection.is_some_and(|connection| connection.began_with(random))
+            connection.is_some_and(|connection| connection.began_with(random, is_second))
         };
         let place = handshaking.into_iter().chain(established).find(is_it)?;
         self.places[place].connection.as_deref_mut()

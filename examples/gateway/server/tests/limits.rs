@@ -61,6 +61,36 @@ fn when_many_handshakes_are_under_way_even_a_ticket_needs_a_cookie() {
 }
 
 #[test]
+fn an_answer_to_a_delayed_first_hello_does_not_stop_the_second_one() {
+    let mut settings = settings();
+    settings.handshakes_without_cookie_max = 1;
+    let mut world = World::with(settings);
+    let first = world.connected(1, Profile::default());
+    // Given a client that was asked for a cookie when there were many handshakes,
+    let [mut other, mut client] =
+        [2, 3].map(|port| Client::new(port, Profile::default()).resuming(&first, world.now));
+    let hello = other.hello(&[]);
+    world.exchange(&mut other, &hello);
+    let hello = client.hello(&[]);
+    world.exchange(&mut client, &hello);
+    assert!(client.retry_request.is_some());
+    // when they are over, and a copy of its ClientHello comes late and begins a handshake,
+    world.finish(&mut other);
+    world.pass(Duration::from_secs(15));
+    let late = world.send_any(client.address, &hello);
+    assert_eq!((late.len(), world.server.handshakes()), (1, 1));
+    // then the client goes on with its second ClientHello, and takes the late answer for none.
+    for (_, datagram) in late {
+        client.receive(&datagram, world.now);
+    }
+    let second = client.hello(&[]);
+    world.exchange(&mut client, &second);
+    assert!(client.is_complete);
+    world.finish(&mut client);
+    assert_eq!(world.server.handshakes(), 0);
+}
+
+#[test]
 fn silent_clients_are_let_go() {
     let mut world = World::new();
     let mut client = world.connected(1, Profile::default());
