@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Retried;
 use crate::error::Error;
 use crate::keys::{KeyId, KeySnapshot};
-use crate::schedule::{CipherSuite, Digest, HashAlgorithm, Transcript};
+use crate::schedule::{CipherSuite, Digest, Transcript};
 use crate::ticket::mapped;
 use crate::time::UnixMillis;
 use crate::wipe::scrubbed;
@@ -47,15 +47,15 @@ pub(crate) fn write(
 }
 
 /// Checks the cookie of a second ClientHello from `peer`, and returns what came before it.
-pub(crate) fn verify(
+pub(crate) fn verify<'a>(
     keys: &KeySnapshot<'_>,
-    cookie: &[u8],
+    cookie: &'a [u8],
     lifetime: Duration,
     peer: SocketAddr,
     now: UnixMillis,
-) -> Option<Retried> {
+) -> Option<Retried<'a>> {
     let (body, mac) = cookie.split_at_checked(cookie.len().checked_sub(MAC)?)?;
-    let (head, digest) = body.split_first_chunk::<HEAD>()?;
+    let head = body.first_chunk::<HEAD>()?;
     let [id, time] = [field(head, 0), field(head, 8)].map(u64::from_be_bytes);
     let [suite, group] = [field(head, 16), field(head, 18)].map(u16::from_be_bytes);
     let key = keys.find(KeyId(id))?;
@@ -71,28 +71,27 @@ pub(crate) fn verify(
     Some(Retried {
         suite,
         group,
-        before: transcript(suite, group, cookie, digest)?,
+        cookie,
     })
 }
 
-/// The transcript of the first ClientHello and of the HelloRetryRequest, which is written again.
-fn transcript(
-    suite: CipherSuite,
-    group: Option<u16>,
-    cookie: &[u8],
-    client_hello: &[u8],
-) -> Option<Transcript> {
-    let hash: HashAlgorithm = suite.hash();
-    let digest = Digest::from_bytes(hash, client_hello)?;
-    let mut message = [0; HELLO_RETRY_REQUEST_MAX];
-    let len = hello_retry_request(suite, group, cookie)
-        .write(&mut message)
-        .ok()?;
-    Some(Transcript::after_hello_retry_request(
-        &digest,
-        hash,
-        message.get(..len)?,
-    ))
+impl Retried<'_> {
+    /// The transcript of the first ClientHello and of the HelloRetryRequest, which is written
+    /// again. There is one for every cookie that was [written](write) here.
+    pub(super) fn transcript(&self) -> Option<Transcript> {
+        let hash = self.suite.hash();
+        let client_hello = self.cookie.get(HEAD..self.cookie.len().checked_sub(MAC)?)?;
+        let client_hello = Digest::from_bytes(hash, client_hello)?;
+        let mut message = [0; HELLO_RETRY_REQUEST_MAX];
+        let message_len = hello_retry_request(self.suite, self.group, self.cookie)
+            .write(&mut message)
+            .ok()?;
+        Some(Transcript::after_hello_retry_request(
+            &client_hello,
+            hash,
+            message.get(..message_len)?,
+        ))
+    }
 }
 
 fn hello_retry_request(

@@ -93,7 +93,7 @@ impl<'k> Judge<'_, 'k> {
             flow.arrival.retried = Some(retried);
             flow.arrival.address_verified = true;
         }
-        let retried = flow.arrival.retried.as_ref();
+        let retried = flow.arrival.retried;
         match self.opened(
             hello,
             flow.arrival.hello_body,
@@ -118,7 +118,7 @@ impl<'k> Judge<'_, 'k> {
         &self,
         hello: &ClientHello<'w>,
         hello_body: &'w [u8],
-        retried: Option<&Retried>,
+        retried: Option<Retried<'w>>,
         scratch: &'w mut Scratch,
         transcript: &'w mut Transcript,
         names: &mut Names<'w>,
@@ -165,7 +165,9 @@ impl<'k> Judge<'_, 'k> {
             _ => alpn.is_some(),
         };
         match retried {
-            Some(retried) => transcript.clone_from(&retried.before),
+            Some(retried) => {
+                *transcript = retried.transcript().ok_or(NoResumption::NoPreSharedKey)?;
+            }
             None => transcript.restart(hash),
         }
         transcript.add_header(HandshakeType::CLIENT_HELLO, hello_body.len());

@@ -64,23 +64,23 @@ pub struct Arrival<'a> {
     /// there.
     pub address_verified: bool,
     /// What came before the ClientHello, if it echoes a good cookie.
-    pub retried: Option<Retried>,
+    pub retried: Option<Retried<'a>>,
 }
 
 /// The HelloRetryRequest that a second ClientHello answers. The cookie tells all of it, so that
 /// nothing was kept.
-#[derive(Clone)]
-pub struct Retried {
+#[derive(Clone, Copy)]
+pub struct Retried<'a> {
     /// The suite that it selected, and that the ServerHello has to select too
     /// (RFC 8446, 4.1.4).
     pub suite: CipherSuite,
     /// The group that it asked a key share of, if it did. The client has to have sent that share
     /// and no other.
     pub group: Option<u16>,
-    before: Transcript,
+    cookie: &'a [u8],
 }
 
-impl std::fmt::Debug for Retried {
+impl std::fmt::Debug for Retried<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Retried")
             .field("suite", &self.suite)
@@ -106,7 +106,7 @@ impl Arrival<'_> {
     #[must_use]
     pub fn transcript(&self, hash: HashAlgorithm) -> Option<Transcript> {
         let mut transcript = match &self.retried {
-            Some(retried) => retried.before.clone(),
+            Some(retried) => retried.transcript()?,
             None => Transcript::new(hash),
         };
         if transcript.hash() != hash {

@@ -274,6 +274,28 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
         self.buffer[..rest.len()].copy_from_slice(rest);
     }
 
+    /// Takes what fits into the buffer off `data`, and returns the block in it if that is full: it
+    /// is still to be compressed.
+    #[inline]
+    pub(super) fn fill(&mut self, data: &mut &[u8]) -> Option<[u8; BLOCK]> {
+        let buffered = self.buffered();
+        let (filling, rest) = data.split_at((BLOCK - buffered).min(data.len()));
+        self.buffer[buffered..][..filling.len()].copy_from_slice(filling);
+        self.total = self.total.wrapping_add(filling.len() as u64);
+        *data = rest;
+        (buffered + filling.len() == BLOCK).then_some(self.buffer)
+    }
+
+    /// Goes on from `state`, with so many more blocks behind it and `rest`, less than one; neither
+    /// if the buffer is not empty.
+    #[inline]
+    pub(super) fn go_on(&mut self, state: [W; 8], blocks: usize, rest: &[u8]) {
+        self.state = state;
+        let buffered = self.buffered();
+        self.buffer[buffered..][..rest.len()].copy_from_slice(rest);
+        self.total = (self.total).wrapping_add((blocks * BLOCK + rest.len()) as u64);
+    }
+
     /// The last chaining value.
     #[inline]
     pub(super) fn finish(mut self) -> [W; 8] {

@@ -119,6 +119,8 @@ impl<'a> Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, Malformed>;
 
+    // With its caller, which mostly takes a record apart again.
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let &first = self.rest.first()?;
         let mut reader = Reader::new(self.rest);
@@ -132,6 +134,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
+#[inline]
 fn plaintext<'a>(reader: &mut Reader<'a>) -> Result<PlaintextRecord<'a>, Malformed> {
     let content_type = ContentType(reader.u8()?);
     let legacy_version = reader.u16()?;

@@ -1,7 +1,7 @@
 //! What follows from one or two ClientHellos: two are hashed in turn, so that one goes on while
 //! the other waits for its last instruction.
 
-use std::slice;
+use std::{array, slice};
 
 use super::{Digest, Hashed, SECRET_LEN, Secret, Sha256EarlyTraffic, Sha256Hello};
 use crate::schedule::hash::{Stream, Word};
@@ -84,26 +84,18 @@ fn digests<const N: usize>(
     mut data: [&[u8]; N],
 ) -> [[u32; 8]; N] {
     // What fills the buffer, whole blocks, and what is left.
-    for (hello, data) in hellos.iter_mut().zip(&mut data) {
-        let room = 64 - hello.stream.buffered();
-        let (filling, rest) = data.split_at(room.min(data.len()));
-        hello.stream.update(filling);
-        *data = rest;
-    }
+    let mut states = hellos.each_ref().map(|hello| hello.stream.state);
+    let filled: [_; N] = array::from_fn(|i| hellos[i].stream.fill(&mut data[i]));
+    compress(states.each_mut(), filled.each_ref().map(Option::as_slice));
     let parts = data.map(<[u8]>::as_chunks);
-    let blocks = parts.map(|(blocks, _)| blocks);
-    let states = hellos.each_mut().map(|hello| &mut hello.stream.state);
-    compress(states, blocks);
-    for (hello, (blocks, rest)) in hellos.iter_mut().zip(parts) {
-        let len = blocks.as_flattened().len() as u64;
-        hello.stream.total = hello.stream.total.wrapping_add(len);
-        hello.stream.update(rest);
+    compress(states.each_mut(), parts.map(|(blocks, _)| blocks));
+    for ((hello, state), (blocks, rest)) in hellos.iter_mut().zip(&states).zip(parts) {
+        hello.stream.go_on(*state, blocks.len(), rest);
     }
     let padding = hellos.each_ref().map(|hello| hello.stream.padding());
-    let mut digests = hellos.each_ref().map(|hello| hello.stream.state);
     let blocks = padding.each_ref().map(|(blocks, len)| &blocks[..*len]);
-    compress(digests.each_mut(), blocks);
-    digests
+    compress(states.each_mut(), blocks);
+    states
 }
 
 /// The MACs over a last block, from the chaining values of the inner and the outer hash.
