@@ -255,18 +255,10 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
 
     #[inline]
     pub(super) fn update(&mut self, mut data: &[u8]) {
-        let buffered = self.buffered();
-        self.total = self.total.wrapping_add(data.len() as u64);
-        if buffered > 0 {
-            let room = &mut self.buffer[buffered..];
-            let Some((fill, rest)) = data.split_at_checked(room.len()) else {
-                room[..data.len()].copy_from_slice(data);
-                return;
-            };
-            room.copy_from_slice(fill);
+        if self.buffered() > 0 && self.fill(&mut data) {
             W::compress(&mut self.state, slice::from_ref(&self.buffer));
-            data = rest;
         }
+        self.total = self.total.wrapping_add(data.len() as u64);
         let (blocks, rest) = data.as_chunks();
         if !blocks.is_empty() {
             W::compress(&mut self.state, blocks);
@@ -274,26 +266,16 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
         self.buffer[..rest.len()].copy_from_slice(rest);
     }
 
-    /// Takes what fits into the buffer off `data`, and returns the block in it if that is full: it
-    /// is still to be compressed.
+    /// Takes what fits into the buffer off `data`. If the buffer is full then, which is returned,
+    /// it is still to be compressed.
     #[inline]
-    pub(super) fn fill(&mut self, data: &mut &[u8]) -> Option<[u8; BLOCK]> {
+    pub(super) fn fill(&mut self, data: &mut &[u8]) -> bool {
         let buffered = self.buffered();
         let (filling, rest) = data.split_at((BLOCK - buffered).min(data.len()));
         self.buffer[buffered..][..filling.len()].copy_from_slice(filling);
         self.total = self.total.wrapping_add(filling.len() as u64);
         *data = rest;
-        (buffered + filling.len() == BLOCK).then_some(self.buffer)
-    }
-
-    /// Goes on from `state`, with so many more blocks behind it and `rest`, less than one; neither
-    /// if the buffer is not empty.
-    #[inline]
-    pub(super) fn go_on(&mut self, state: [W; 8], blocks: usize, rest: &[u8]) {
-        self.state = state;
-        let buffered = self.buffered();
-        self.buffer[buffered..][..rest.len()].copy_from_slice(rest);
-        self.total = (self.total).wrapping_add((blocks * BLOCK + rest.len()) as u64);
+        buffered + filling.len() == BLOCK
     }
 
     /// The last chaining value.

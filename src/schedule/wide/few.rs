@@ -85,12 +85,19 @@ fn digests<const N: usize>(
 ) -> [[u32; 8]; N] {
     // What fills the buffer, whole blocks, and what is left.
     let mut states = hellos.each_ref().map(|hello| hello.stream.state);
-    let filled: [_; N] = array::from_fn(|i| hellos[i].stream.fill(&mut data[i]));
-    compress(states.each_mut(), filled.each_ref().map(Option::as_slice));
+    let filled: [bool; N] = array::from_fn(|i| hellos[i].stream.fill(&mut data[i]));
+    let buffers = array::from_fn(|i| {
+        let buffer = slice::from_ref(&hellos[i].stream.buffer);
+        &buffer[..usize::from(filled[i])]
+    });
+    compress(states.each_mut(), buffers);
     let parts = data.map(<[u8]>::as_chunks);
     compress(states.each_mut(), parts.map(|(blocks, _)| blocks));
     for ((hello, state), (blocks, rest)) in hellos.iter_mut().zip(&states).zip(parts) {
-        hello.stream.go_on(*state, blocks.len(), rest);
+        let len = blocks.as_flattened().len() as u64;
+        hello.stream.state = *state;
+        hello.stream.total = hello.stream.total.wrapping_add(len);
+        hello.stream.update(rest);
     }
     let padding = hellos.each_ref().map(|hello| hello.stream.padding());
     let blocks = padding.each_ref().map(|(blocks, len)| &blocks[..*len]);
