@@ -18,11 +18,12 @@ use libfuzzer_sys::fuzz_target;
 #[allow(dead_code, unused_imports)]
 mod server;
 
+use server::messages::{KEY_UPDATE, NEW_CONNECTION_ID, REQUEST_CONNECTION_ID};
 use server::tests::client::{Client, Profile};
 use server::tests::{Seen, World, settings};
 
-/// What a client says after the handshake: RequestConnectionId, NewConnectionId, KeyUpdate.
-const LATER: [HandshakeType; 3] = [HandshakeType(9), HandshakeType(10), HandshakeType(24)];
+/// What a client says after the handshake.
+const LATER: [HandshakeType; 3] = [REQUEST_CONNECTION_ID, NEW_CONNECTION_ID, KEY_UPDATE];
 
 const CLIENTS_MAX: usize = 6;
 const STEPS_MAX: usize = 150;
@@ -209,10 +210,7 @@ impl Scene {
                 let kind = LATER[script.one_of(LATER.len())];
                 let body = script.bytes();
                 let body = &body[..body.len().min(300)];
-                let newest = peer.client.sealers.len() - 1;
-                let record = peer
-                    .client
-                    .message_after_finished(newest, kind, peer.said, body);
+                let record = peer.client.message_after_finished(kind, peer.said, body);
                 if flags & 1 > 0 {
                     peer.client.update_sealer();
                 }

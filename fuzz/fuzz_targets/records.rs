@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
 
     let mut sealed: Vec<Vec<u8>> = Vec::new();
     let mut by_bytes: HashMap<Vec<u8>, Sealed> = HashMap::new();
-    let mut opened = HashSet::new();
+    let mut opened = HashSet::<u64>::new();
     let (mut received, mut retire_at, mut retired) = (0_u64, None::<u64>, false);
     let mut now = NOW;
     while !script.is_over() {
@@ -120,7 +120,7 @@ fuzz_target!(|data: &[u8]| {
             };
             let known = by_bytes.get(record.bytes);
             let is_due = known.filter(|known| {
-                let next: u64 = opened.iter().max().map_or(0, |highest: &u64| highest + 1);
+                let next = opened.iter().max().map_or(0, |highest| highest + 1);
                 let number = known.number;
                 let is_readable = number <= next + REACH || number < 2 * REACH;
                 !opened.contains(&number) && number + WINDOW >= next && is_readable

@@ -215,7 +215,7 @@ impl Connection {
     /// got for a copy of its first one.
     pub fn began_with(&self, random: &[u8; 32], is_second: bool) -> bool {
         let (began_with, was_second) = &self.hello;
-        began_with == random && *was_second >= is_second
+        began_with == random && (*was_second || !is_second)
     }
 
     pub fn is_handshaking(&self) -> bool {

@@ -30,7 +30,7 @@ mod flight;
 mod handshake;
 mod key_exchange;
 mod key_schedule;
-mod messages;
+pub(crate) mod messages;
 mod negotiation;
 mod outbox;
 mod receiver;

@@ -67,7 +67,8 @@ impl Table {
         self.handshakes
     }
 
-    /// The association with `peer` that the ClientHello with this random has begun.
+    /// The association with `peer` that this ClientHello has begun: see
+    /// [`Connection::began_with`].
     pub fn begun_by(
         &mut self,
         peer: SocketAddr,

@@ -10,7 +10,8 @@ use dtls_session::schedule::{
     CipherSuite, EarlySecret, LabelPrefix, RecordOpener, RecordSealer, Secret, Transcript,
 };
 use dtls_session::wire::{
-    ContentType, HandshakeType, PskModes, Record, ServerHello, dtls_header, fragments, records,
+    ContentType, HANDSHAKE_HEADER_LEN, HandshakeType, PskModes, Record, ServerHello, dtls_header,
+    fragments, records,
 };
 use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey};
 use ring::rand::SystemRandom;
@@ -248,8 +249,8 @@ impl Client {
             return false;
         };
         let is_other = earlier.get(RANDOM) != fragment.get(RANDOM);
-        let is_retry_request =
-            self.retry_request.is_some() && self.retry_request.as_deref() == earlier.get(12..);
+        let body = earlier.get(HANDSHAKE_HEADER_LEN..);
+        let is_retry_request = body.is_some() && body == self.retry_request.as_deref();
         assert!(!is_other || is_retry_request, "two records with one number");
         true
     }
@@ -446,16 +447,16 @@ impl Client {
         self.seal(sealer, ContentType::HANDSHAKE, &message)
     }
 
-    /// The handshake message that is the `number`th after its Finished, from 1.
+    /// The handshake message that is the `number`th after its Finished, from 1, under the newest
+    /// keys.
     pub fn message_after_finished(
         &mut self,
-        sealer: usize,
         kind: HandshakeType,
         number: u16,
         body: &[u8],
     ) -> Vec<u8> {
-        let message_seq = self.message_seq.wrapping_add(1).wrapping_add(number);
-        self.handshake_message(sealer, kind, message_seq, body)
+        let newest = self.sealers.len() - 1;
+        self.handshake_message(newest, kind, self.message_seq + 1 + number, body)
     }
 
     pub fn seal(&mut self, sealer: usize, content_type: ContentType, plaintext: &[u8]) -> Vec<u8> {

@@ -18,8 +18,7 @@ fn the_clients_key_updates_are_followed_beyond_the_epochs_that_two_bits_can_tell
     let mut world = World::new();
     let mut client = world.connected(1, Profile::default());
     for n in 0..6 {
-        let newest = client.sealers.len() - 1;
-        let update = client.message_after_finished(newest, KEY_UPDATE, 1 + n, &[0]);
+        let update = client.message_after_finished(KEY_UPDATE, 1 + n, &[0]);
         let acknowledged = client.acknowledged.len();
         world.exchange(&mut client, &[update]);
         assert_eq!(client.acknowledged.len(), acknowledged + 1);
@@ -39,8 +38,7 @@ fn a_requested_key_update_is_sent_until_acknowledged_and_used_from_then_on() {
     let mut world = World::new();
     let mut client = world.connected(1, Profile::default());
     for n in 0..2 {
-        let newest = client.sealers.len() - 1;
-        let update = client.message_after_finished(newest, KEY_UPDATE, 1 + n, &[1]);
+        let update = client.message_after_finished(KEY_UPDATE, 1 + n, &[1]);
         world.exchange(&mut client, &[update]);
         client.update_sealer();
         assert_eq!(client.later.last().unwrap(), &(KEY_UPDATE, vec![0]));
@@ -59,7 +57,7 @@ fn a_requested_key_update_is_sent_until_acknowledged_and_used_from_then_on() {
 fn a_key_update_before_the_last_one_is_used_is_a_violation() {
     let mut world = World::new();
     let mut client = world.connected(1, Profile::default());
-    let updates = [1, 2].map(|n| client.message_after_finished(1, KEY_UPDATE, n, &[0]));
+    let updates = [1, 2].map(|n| client.message_after_finished(KEY_UPDATE, n, &[0]));
     world.exchange(&mut client, &updates);
     assert_eq!(client.alerts, [AlertDescription::UNEXPECTED_MESSAGE.0]);
     assert_eq!(world.server.associations(), 0);
@@ -73,7 +71,7 @@ fn other_connection_ids_are_taken_and_none_are_given() {
         ..Profile::default()
     };
     let mut client = world.connected(1, profile);
-    let request = client.message_after_finished(1, REQUEST_CONNECTION_ID, 1, &[3]);
+    let request = client.message_after_finished(REQUEST_CONNECTION_ID, 1, &[3]);
     world.exchange(&mut client, &[request]);
     assert_eq!(
         client.later.last().unwrap(),
@@ -83,7 +81,7 @@ fn other_connection_ids_are_taken_and_none_are_given() {
     world.exchange(&mut client, &[ack]);
 
     let body = [&[0, 4, 3], &b"new"[..], &[0]].concat();
-    let change = client.message_after_finished(1, NEW_CONNECTION_ID, 2, &body);
+    let change = client.message_after_finished(NEW_CONNECTION_ID, 2, &body);
     client.expect_connection_id(b"new");
     world.exchange(&mut client, &[change]);
     echo(&mut world, &mut client, b"data");
@@ -97,7 +95,7 @@ fn connection_ids_of_who_has_not_agreed_on_any_are_a_violation() {
     ] {
         let mut world = World::new();
         let mut client = world.connected(1, Profile::default());
-        let message = client.message_after_finished(1, kind, 1, body);
+        let message = client.message_after_finished(kind, 1, body);
         world.exchange(&mut client, &[message]);
         assert_eq!(client.alerts, [AlertDescription::UNEXPECTED_MESSAGE.0]);
     }
