@@ -76,15 +76,12 @@ impl Hellos {
             for (((bodies, transcripts), hashed), secrets) in batches {
                 let bodies = black_box(bodies).iter();
                 let hellos = transcripts.iter_mut().zip(bodies).zip(&mut *hashed);
-                hasher.client_hellos(hellos.map(|((transcript, body), out)| {
-                    let (truncated, binders) = body.split_at(body.len() - BINDERS_LEN);
-                    Hello {
-                        transcript,
-                        truncated,
-                        binders,
-                        binder_key: &self.midstates,
-                        out,
-                    }
+                hasher.client_hellos(hellos.map(|((transcript, body), out)| Hello {
+                    transcript,
+                    body,
+                    truncated_len: body.len() - BINDERS_LEN,
+                    binder_key: &self.midstates,
+                    out,
                 }));
                 let hashed = black_box(hashed).iter().flatten().zip(&mut *secrets);
                 hasher.early_traffic_secrets(hashed.map(|(hashed, out)| EarlyTraffic {

@@ -21,8 +21,8 @@ struct Flow {
     early_secret: EarlySecret,
     midstates: Vec<u8>,
     before: Vec<u8>,
-    truncated: Vec<u8>,
-    binders: Vec<u8>,
+    body: Vec<u8>,
+    truncated_len: usize,
 }
 
 impl Flow {
@@ -55,8 +55,8 @@ impl Flow {
             early_secret,
             midstates,
             before: bytes(1, before),
-            truncated: bytes(2, truncated),
-            binders: bytes(3, binders),
+            body: [bytes(2, truncated), bytes(3, binders)].concat(),
+            truncated_len: truncated,
         }
     }
 
@@ -109,9 +109,10 @@ impl Flow {
             messages.extend([1, a, b, c]);
         }
         messages.extend(&self.before);
-        messages.extend(&self.truncated);
+        let (truncated, binders) = self.body.split_at(self.truncated_len);
+        messages.extend(truncated);
         let signed = self.hash(&messages);
-        messages.extend(&self.binders);
+        messages.extend(binders);
         let full = self.hash(&messages);
         let early_secret = self.hmac(&[], &self.psk);
         let binder_key = self.expand_label(&early_secret, "res binder", &self.hash(&[]));
@@ -128,8 +129,8 @@ fn outcomes(hasher: WideHasher, flows: &[Flow]) -> Vec<[Vec<u8>; 3]> {
     let hellos = transcripts.iter_mut().zip(&mut hashed).zip(flows);
     hasher.client_hellos(hellos.map(|((transcript, out), flow)| Hello {
         transcript,
-        truncated: &flow.truncated,
-        binders: &flow.binders,
+        body: &flow.body,
+        truncated_len: flow.truncated_len,
         binder_key: &flow.midstates,
         out,
     }));

@@ -33,9 +33,8 @@ pub(super) struct Opened<'w> {
     pub(super) resumed: Resumed<'w>,
     pub(super) same_alpn: bool,
     pub(super) binder: &'w [u8],
-    /// What the binder signs of the ClientHello, and the rest of it.
-    pub(super) truncated: &'w [u8],
-    pub(super) binders: &'w [u8],
+    /// Bytes of the ClientHello that the binder signs.
+    pub(super) truncated_len: usize,
     /// What the ClientHello hashes to, once that is known.
     pub(super) hashed: Option<Hashed>,
     pub(super) obfuscated_age: u32,

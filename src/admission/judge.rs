@@ -171,9 +171,6 @@ impl<'k> Judge<'_, 'k> {
             None => transcript.restart(hash),
         }
         transcript.add_header(HandshakeType::CLIENT_HELLO, hello_body.len());
-        let (truncated, binders) = hello_body
-            .split_at_checked(psks.truncated_len)
-            .ok_or(NoResumption::NoPreSharedKey)?;
         let opened = Opened {
             resumed: Resumed {
                 session,
@@ -185,8 +182,7 @@ impl<'k> Judge<'_, 'k> {
             },
             same_alpn,
             binder: psks.binders().nth(index.into()).unwrap_or_default(),
-            truncated,
-            binders,
+            truncated_len: psks.truncated_len,
             hashed: None,
             obfuscated_age: identity.obfuscated_ticket_age,
         };
@@ -229,14 +225,17 @@ impl<'k> Judge<'_, 'k> {
                 retransmissions.prefetch(flow.arrival.datagram.peer, opened.binder);
             }
         }
-        let opened = flows.iter_mut().filter_map(|flow| flow.opened.as_mut());
-        self.hasher.client_hellos(opened.map(|opened| Hello {
-            transcript: opened.resumed.transcript,
-            truncated: opened.truncated,
-            binders: opened.binders,
-            binder_key: opened.resumed.session.binder_midstates,
-            out: &mut opened.hashed,
-        }));
+        let opened = flows.iter_mut().filter_map(|flow| {
+            let opened = flow.opened.as_mut()?;
+            Some(Hello {
+                transcript: opened.resumed.transcript,
+                body: flow.arrival.hello_body,
+                truncated_len: opened.truncated_len,
+                binder_key: opened.resumed.session.binder_midstates,
+                out: &mut opened.hashed,
+            })
+        });
+        self.hasher.client_hellos(opened);
         for flow in flows {
             if let Some(opened) = &flow.opened
                 && !opened.is_genuine()

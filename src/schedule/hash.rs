@@ -101,6 +101,7 @@ pub struct Digest {
 impl Digest {
     /// The digest that consists of `bytes`, if they are as many as `hash` puts out.
     #[must_use]
+    #[inline]
     pub fn from_bytes(hash: HashAlgorithm, bytes: &[u8]) -> Option<Self> {
         if bytes.len() != hash.output_len() {
             return None;

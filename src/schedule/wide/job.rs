@@ -11,14 +11,14 @@ pub struct Hello<'a> {
     /// What comes before, the header of the ClientHello included. Afterwards it has taken all of
     /// it in.
     pub transcript: &'a mut Transcript,
-    /// The body up to its list of binders.
-    pub truncated: &'a [u8],
-    /// The list of binders, with which the body ends.
-    pub binders: &'a [u8],
+    /// The body.
+    pub body: &'a [u8],
+    /// Bytes of the body before the list of binders, with which it ends.
+    pub truncated_len: usize,
     /// The midstates of the HMAC key that signs the binder.
     pub binder_key: &'a [u8],
     /// Where the result goes; `None` if `binder_key` is not as long as the transcript's hash asks
-    /// for.
+    /// for, or the body shorter than `truncated_len`.
     pub out: &'a mut Option<Hashed>,
 }
 
@@ -44,8 +44,9 @@ pub struct EarlyTraffic<'a> {
 /// A [`Hello`] with SHA-256 and a key of the right length.
 pub(super) struct Sha256Hello<'a> {
     pub(super) stream: &'a mut Stream<u32, 64>,
-    pub(super) truncated: &'a [u8],
-    pub(super) binders: &'a [u8],
+    pub(super) body: &'a [u8],
+    /// At most the body's length.
+    pub(super) truncated_len: usize,
     pub(super) binder_key: &'a [u8; BINDER_KEY_LEN],
     pub(super) out: &'a mut Option<Hashed>,
 }
@@ -61,7 +62,9 @@ impl<'a> Hello<'a> {
     #[inline]
     pub(super) fn fits(&self) -> bool {
         let hash = self.transcript.hash();
-        hash == HashAlgorithm::Sha256 && self.binder_key.len() == BINDER_KEY_LEN
+        hash == HashAlgorithm::Sha256
+            && self.binder_key.len() == BINDER_KEY_LEN
+            && self.truncated_len <= self.body.len()
     }
 
     /// The same, if it fits.
@@ -72,8 +75,8 @@ impl<'a> Hello<'a> {
         };
         Some(Sha256Hello {
             stream,
-            truncated: self.truncated,
-            binders: self.binders,
+            body: self.body,
+            truncated_len: self.truncated_len,
             binder_key: self.binder_key.try_into().ok()?,
             out: self.out,
         })
@@ -97,11 +100,23 @@ impl<'a> EarlyTraffic<'a> {
     }
 }
 
-impl Sha256Hello<'_> {
+impl<'a> Sha256Hello<'a> {
+    /// What the binder signs of the body.
+    #[inline]
+    pub(super) fn truncated(&self) -> &'a [u8] {
+        &self.body[..self.truncated_len]
+    }
+
+    /// The list of binders.
+    #[inline]
+    pub(super) fn binders(&self) -> &'a [u8] {
+        &self.body[self.truncated_len..]
+    }
+
     /// Blocks to the end of what the binder signs.
     #[inline]
     pub(super) fn blocks(&self) -> u32 {
-        self.stream.blocks_to_end(self.truncated.len()) as u32
+        self.stream.blocks_to_end(self.truncated_len) as u32
     }
 
     /// Hashes so many blocks already.
@@ -109,9 +124,10 @@ impl Sha256Hello<'_> {
     pub(super) fn advance(&mut self, blocks: u32) {
         if blocks > 0 {
             let len = 64 * blocks as usize - self.stream.buffered();
-            let (now, later) = self.truncated.split_at(len.min(self.truncated.len()));
+            let (now, later) = self.body.split_at(len.min(self.truncated_len));
             self.stream.update(now);
-            self.truncated = later;
+            self.body = later;
+            self.truncated_len -= now.len();
         }
     }
 }

@@ -3,14 +3,12 @@
 //!
 //! SHA-384 goes through the functions of the rest of the key schedule.
 
-mod few;
 mod job;
+mod one;
 #[cfg_attr(not(target_arch = "x86_64"), path = "none.rs")]
 mod x86;
 
 use std::array;
-
-use sha2::block_api::compress256;
 
 use super::{Digest, EarlySecret, HmacKey, LabelPrefix, Secret};
 use job::{SECRET_LEN, Sha256EarlyTraffic, Sha256Hello};
@@ -143,56 +141,54 @@ impl WideHasher {
         }
     }
 
+    /// Two in turn with SHA-NI, or one after the other.
     #[inline]
     fn few_client_hellos<'a>(&self, hellos: impl Iterator<Item = Sha256Hello<'a>>) {
-        self.few(
-            hellos,
-            |sha_ni, two| few::client_hellos(|states, blocks| sha_ni.compress(states, blocks), two),
-            |alone| few::client_hellos(one, alone),
-        );
-    }
-
-    #[inline]
-    fn few_early_traffic_secrets<'a>(&self, jobs: impl Iterator<Item = Sha256EarlyTraffic<'a>>) {
-        self.few(
-            jobs,
-            |sha_ni, two| {
-                few::early_traffic_secrets(|states, blocks| sha_ni.compress(states, blocks), two)
-            },
-            |alone| few::early_traffic_secrets(one, alone),
-        );
+        let Some(sha_ni) = self.sha_ni else {
+            return hellos.for_each(one::client_hello);
+        };
+        let mut first = None;
+        hellos.for_each(|hello| {
+            if hello.truncated_len < 64 {
+                one::client_hello(hello);
+            } else if let Some(first) = first.take() {
+                sha_ni.client_hellos([first, hello]);
+            } else {
+                first = Some(hello);
+            }
+        });
+        if let Some(alone) = first {
+            sha_ni.client_hellos([alone]);
+        }
     }
 
     /// Two in turn with SHA-NI, or one after the other.
     #[inline]
-    fn few<J>(
-        &self,
-        mut jobs: impl Iterator<Item = J>,
-        in_turn: impl Fn(ShaNi, [J; 2]),
-        alone: impl Fn([J; 1]),
-    ) {
-        while let Some(first) = jobs.next() {
-            if let Some(sha_ni) = self.sha_ni
-                && let Some(second) = jobs.next()
-            {
-                in_turn(sha_ni, [first, second]);
+    fn few_early_traffic_secrets<'a>(&self, jobs: impl Iterator<Item = Sha256EarlyTraffic<'a>>) {
+        let Some(sha_ni) = self.sha_ni else {
+            return jobs.for_each(one::early_traffic_secret);
+        };
+        let mut first = None;
+        jobs.for_each(|job| {
+            if let Some(first) = first.take() {
+                sha_ni.early_traffic_secrets([first, job]);
             } else {
-                alone([first]);
+                first = Some(job);
             }
+        });
+        if let Some(alone) = first {
+            sha_ni.early_traffic_secrets([alone]);
         }
     }
-}
-
-fn one([state]: [&mut [u32; 8]; 1], [blocks]: [&[[u8; 64]]; 1]) {
-    compress256(state, blocks);
 }
 
 #[cold]
 fn hash_other<'a>(hello: Hello<'_>) -> Option<Sha256Hello<'a>> {
     let transcript = hello.transcript;
-    transcript.update(hello.truncated);
+    let (truncated, binders) = hello.body.split_at_checked(hello.truncated_len)?;
+    transcript.update(truncated);
     let signed = transcript.digest();
-    transcript.update(hello.binders);
+    transcript.update(binders);
     let key = HmacKey::from_midstates(transcript.hash(), hello.binder_key);
     *hello.out = key.map(|key| Hashed {
         binder: key.sign(&[signed.as_bytes()]),
@@ -219,13 +215,13 @@ mod tests {
     use crate::wire::HandshakeType;
     use proptest::prelude::*;
 
-    /// A flow: what its transcript holds, its ClientHello in two parts, and its secrets.
+    /// A flow: what its transcript holds, its ClientHello, and its secrets.
     #[derive(Clone, Debug)]
     struct Flow {
         hash: HashAlgorithm,
         before: Vec<u8>,
-        truncated: Vec<u8>,
-        binders: Vec<u8>,
+        body: Vec<u8>,
+        truncated_len: usize,
         binder_key: Vec<u8>,
         early_secret: Vec<u8>,
     }
@@ -236,14 +232,13 @@ mod tests {
                 let byte = |i: usize| (i * 167 + (i >> 8) * 7 + seed * 31 + salt) as u8;
                 (0..len).map(byte).collect()
             };
+            let longer = if seed.is_multiple_of(7) { 300 } else { 0 };
+            let binders = 35 + seed % 80 + longer;
             Self {
                 hash,
                 before: bytes(1, before),
-                truncated: bytes(2, len),
-                binders: bytes(
-                    5,
-                    35 + seed % 80 + if seed.is_multiple_of(7) { 300 } else { 0 },
-                ),
+                body: [bytes(2, len), bytes(5, binders)].concat(),
+                truncated_len: len,
                 binder_key: bytes(3, midstates_len(hash)),
                 early_secret: bytes(4, hash.output_len()),
             }
@@ -266,8 +261,8 @@ mod tests {
         let hellos = transcripts.iter_mut().zip(&mut hashed).zip(flows);
         hasher.client_hellos(hellos.map(|((transcript, out), flow)| Hello {
             transcript,
-            truncated: &flow.truncated,
-            binders: &flow.binders,
+            body: &flow.body,
+            truncated_len: flow.truncated_len,
             binder_key: &flow.binder_key,
             out,
         }));
@@ -297,9 +292,9 @@ mod tests {
     /// The same from the functions of the rest of the key schedule.
     fn expected(flow: &Flow) -> Outcome {
         let mut transcript = flow.transcript();
-        transcript.update(&flow.truncated);
+        transcript.update(&flow.body[..flow.truncated_len]);
         let signed = transcript.digest();
-        transcript.update(&flow.binders);
+        transcript.update(&flow.body[flow.truncated_len..]);
         let digest = transcript.digest();
         transcript.add(HandshakeType::SERVER_HELLO, &[5; 90]);
         let binder_key = HmacKey::from_midstates(flow.hash, &flow.binder_key);
@@ -337,7 +332,7 @@ mod tests {
             agree(&flows(0..300));
             // The same in step with longer ones.
             let mut mixed = flows(0..130);
-            mixed.sort_by_key(|flow| flow.truncated.len() * 67 % 131);
+            mixed.sort_by_key(|flow| flow.truncated_len * 67 % 131);
             agree(&mixed);
         }
     }

@@ -37,7 +37,11 @@ impl ShaNi {
         None
     }
 
-    pub(super) fn compress(self, _: [&mut [u32; 8]; 2], _: [&[[u8; 64]]; 2]) {
+    pub(super) fn client_hellos<const N: usize>(self, _: [Sha256Hello<'_>; N]) {
+        match self {}
+    }
+
+    pub(super) fn early_traffic_secrets<const N: usize>(self, _: [Sha256EarlyTraffic<'_>; N]) {
         match self {}
     }
 }

@@ -21,16 +21,17 @@ use crate::common::naive::{client_hello, expand_label};
 pub(super) struct Alone {
     /// Of one reading.
     pub(super) clock: f64,
-    /// Of the hash up to the binders. (The library's lacks its last block, which comes in one pass
-    /// with the binder.)
+    /// Of the hash up to the binders. (The library's lacks its last two blocks, which come in one
+    /// pass with the binder.)
     pub(super) transcript: f64,
     pub(super) freshness: f64,
     /// The naive one's with the hash of the binders, from which it follows.
     pub(super) early_secret: f64,
 }
 
-/// Bytes of a ClientHello that fill a block of SHA-256, with its header and the padding.
-const ONE_BLOCK: usize = 64 - 4 - 9;
+/// Bytes of a ClientHello that fill two blocks of SHA-256, with its header and the padding: shorter
+/// ones are nothing that anybody sends, and take another path.
+const TWO_BLOCKS: usize = 2 * 64 - 4 - 9;
 
 /// What [`Alone::both`] reads.
 pub(super) fn both() -> Vec<Contestant> {
@@ -40,7 +41,7 @@ pub(super) fn both() -> Vec<Contestant> {
         clock(),
         freshness(),
         binders("binders", &ours, usize::MAX),
-        binders("binders of a block", &ours, ONE_BLOCK),
+        binders("binders of two blocks", &ours, TWO_BLOCKS),
         early_secrets(&ours),
         naive_transcripts(&naive),
         naive_early_secrets(&naive),
@@ -54,14 +55,14 @@ impl Alone {
             clock,
             freshness,
             binders,
-            binders_of_a_block,
+            binders_of_two_blocks,
             early_secret,
             naive_transcript,
             naive_early_secret,
         ] = std::array::from_fn(|_| laps.next().unwrap_or(f64::NAN));
         let ours = Self {
             clock,
-            transcript: binders - binders_of_a_block,
+            transcript: binders - binders_of_two_blocks,
             freshness,
             early_secret,
         };
@@ -75,24 +76,23 @@ impl Alone {
     }
 }
 
-/// A ClientHello, cut before its binders.
+/// A ClientHello, and where its binders begin.
 struct Hello {
-    truncated: Vec<u8>,
-    binders: Vec<u8>,
+    body: Vec<u8>,
+    truncated_len: usize,
 }
 
 fn hellos(flights: &[Flight]) -> Rc<[Hello]> {
-    let cut = |flight: &Flight| {
+    let hello = |flight: &Flight| {
         let body = client_hello(&flight.bytes).expect("a ClientHello");
         let hello = ClientHello::parse(body).expect("well-formed");
         let psks = hello.pre_shared_keys.expect("offered");
-        let (truncated, binders) = body.split_at(psks.truncated_len);
         Hello {
-            truncated: truncated.to_vec(),
-            binders: binders.to_vec(),
+            body: body.to_vec(),
+            truncated_len: psks.truncated_len,
         }
     };
-    flights.iter().map(cut).collect()
+    flights.iter().map(hello).collect()
 }
 
 fn clock() -> Contestant {
@@ -129,7 +129,7 @@ fn binders(name: &'static str, hellos: &Rc<[Hello]>, most: usize) -> Contestant 
     })
 }
 
-/// Takes ClientHellos into transcripts, up to so many bytes of each.
+/// Takes ClientHellos into transcripts, at most so many bytes before the binders of each.
 fn sign(
     hasher: WideHasher,
     key: &[u8],
@@ -141,12 +141,15 @@ fn sign(
     let batches = transcripts.chunks_mut(BATCH).zip(hellos.chunks(BATCH));
     for (transcripts, hellos) in batches {
         let jobs = transcripts.iter_mut().zip(hellos).zip(&mut macs);
-        hasher.client_hellos(jobs.map(|((transcript, hello), out)| wide::Hello {
-            transcript,
-            truncated: &hello.truncated[..most.min(hello.truncated.len())],
-            binders: &hello.binders,
-            binder_key: key,
-            out,
+        hasher.client_hellos(jobs.map(|((transcript, hello), out)| {
+            let truncated_len = hello.truncated_len.min(most);
+            wide::Hello {
+                transcript,
+                body: &hello.body[hello.truncated_len - truncated_len..],
+                truncated_len,
+                binder_key: key,
+                out,
+            }
         }));
         black_box(&macs);
     }
@@ -213,7 +216,7 @@ fn naive_early_secrets(hellos: &Rc<[Hello]>) -> Contestant {
         let early_secret = naive.early_secret(b"psk");
         time(|| {
             for (mut transcript, hello) in hashed.into_iter().zip(&*hellos) {
-                transcript.update(&hello.binders);
+                transcript.update(&hello.body[hello.truncated_len..]);
                 let full = transcript.finish();
                 black_box(expand_label(&early_secret, b"c e traffic", full.as_ref()));
             }
@@ -223,8 +226,8 @@ fn naive_early_secrets(hellos: &Rc<[Hello]>) -> Contestant {
 
 fn naive_transcript(hello: &Hello) -> digest::Context {
     let mut transcript = digest::Context::new(&digest::SHA256);
-    let len = hello.truncated.len() + hello.binders.len();
-    transcript.update(&tls_header(HandshakeType::CLIENT_HELLO, len as u32));
-    transcript.update(&hello.truncated);
+    let len = hello.body.len() as u32;
+    transcript.update(&tls_header(HandshakeType::CLIENT_HELLO, len));
+    transcript.update(&hello.body[..hello.truncated_len]);
     transcript
 }

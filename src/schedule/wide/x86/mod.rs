@@ -3,8 +3,9 @@
 mod avx512;
 mod sha_ni;
 mod sixteen;
+mod two;
 
-use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello, few};
+use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello, one};
 
 pub(super) use avx512::{Avx512, LANES};
 pub(super) use sha_ni::ShaNi;

@@ -1,10 +1,9 @@
-//! SHA-256 over two messages at once with SHA-NI: one instruction of a message waits for the
-//! last, and meanwhile the other message goes on.
+//! The compression function of SHA-256 with SHA-NI, over one message or over two in turn: one
+//! instruction of a message waits for the last, and meanwhile the other message goes on.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
-
-use sha2::block_api::compress256;
+use std::array;
 
 use super::K;
 
@@ -14,80 +13,86 @@ pub(in super::super) struct ShaNi(());
 
 impl ShaNi {
     pub(in super::super) fn detect() -> Option<Self> {
-        let there = is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1");
+        // AVX for its three operands: without, one instruction in six is a copy.
+        let there = is_x86_feature_detected!("sha") && is_x86_feature_detected!("avx");
         there.then_some(Self(()))
     }
-
-    /// Takes each of two chaining values over its blocks.
-    #[inline]
-    pub(in super::super) fn compress(self, states: [&mut [u32; 8]; 2], blocks: [&[[u8; 64]]; 2]) {
-        let common = blocks[0].len().min(blocks[1].len());
-        let [first, second] = blocks.map(|blocks| blocks.split_at(common));
-        let [x, y] = states;
-        // SAFETY: a value of this type exists only where the features were detected.
-        unsafe { compress(x, y, first.0, second.0) };
-        for (state, rest) in [(x, first.1), (y, second.1)] {
-            if !rest.is_empty() {
-                compress256(state, rest);
-            }
-        }
-    }
 }
 
-#[target_feature(enable = "sha,sse4.1")]
-fn compress(
-    x_state: &mut [u32; 8],
-    y_state: &mut [u32; 8],
-    x_blocks: &[[u8; 64]],
-    y_blocks: &[[u8; 64]],
-) {
-    let [mut x, mut y] = [load_state(x_state), load_state(y_state)];
-    let (k, _) = K.as_chunks::<4>();
-    for (x_block, y_block) in x_blocks.iter().zip(y_blocks) {
-        let (x_before, y_before) = (x, y);
-        let [mut x_words, mut y_words] = [load_block(x_block), load_block(y_block)];
-        for (i, k) in k[..4].iter().enumerate() {
-            four_rounds(&mut x, x_words[i], k);
-            four_rounds(&mut y, y_words[i], k);
-        }
-        for k in k[4..].as_chunks::<4>().0 {
-            for (i, k) in k.iter().enumerate() {
-                next_words(&mut x_words, i);
-                four_rounds(&mut x, x_words[i], k);
-                next_words(&mut y_words, i);
-                four_rounds(&mut y, y_words[i], k);
-            }
-        }
-        x = x.add(x_before);
-        y = y.add(y_before);
-    }
-    store_state(x, x_state);
-    store_state(y, y_state);
-}
-
-/// The variables in the order of the instructions, from the high word down.
+/// A chaining value, in the order of the instructions, from the high word down.
 #[derive(Clone, Copy)]
-struct State {
+pub(super) struct State {
     abef: __m128i,
     cdgh: __m128i,
 }
 
-impl State {
-    #[inline]
-    #[target_feature(enable = "sse4.1")]
-    fn add(self, other: Self) -> Self {
-        Self {
-            abef: _mm_add_epi32(self.abef, other.abef),
-            cdgh: _mm_add_epi32(self.cdgh, other.cdgh),
+/// A block, as sixteen words from the low one up.
+pub(super) type Words = [__m128i; 4];
+
+// SAFETY: sixteen bytes, of whatever value.
+const ZERO_WORDS: __m128i = unsafe { std::mem::zeroed() };
+
+pub(super) const ZERO: Words = [ZERO_WORDS; 4];
+
+/// Takes each chaining value over its block.
+#[inline(never)]
+#[target_feature(enable = "sha,avx")]
+pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: &[Words; N]) {
+    rounds(states, *blocks);
+}
+
+/// Takes each chaining value over its blocks, of which there may be more for one than for
+/// another.
+#[inline(never)]
+#[target_feature(enable = "sha,avx")]
+pub(super) fn compress_blocks<const N: usize>(states: &mut [State; N], blocks: [&[[u8; 64]]; N]) {
+    let common = blocks.iter().map(|blocks| blocks.len()).min().unwrap_or(0);
+    let mut s = *states;
+    for row in 0..common {
+        let mut words = [ZERO; N];
+        for (words, blocks) in words.iter_mut().zip(blocks) {
+            *words = load_block(&blocks[row]);
+        }
+        rounds(&mut s, words);
+    }
+    *states = s;
+    for (state, blocks) in states.iter_mut().zip(blocks) {
+        for block in &blocks[common..] {
+            compress(array::from_mut(state), &[load_block(block)]);
         }
     }
 }
 
 #[inline]
-#[target_feature(enable = "sha,sse4.1")]
+#[target_feature(enable = "sha,avx")]
+fn rounds<const N: usize>(states: &mut [State; N], mut words: [Words; N]) {
+    let before = *states;
+    let (k, _) = K.as_chunks::<4>();
+    for (i, k) in k[..4].iter().enumerate() {
+        for (state, words) in states.iter_mut().zip(&words) {
+            four_rounds(state, words[i], k);
+        }
+    }
+    for k in k[4..].as_chunks::<4>().0 {
+        for (i, k) in k.iter().enumerate() {
+            for (state, words) in states.iter_mut().zip(&mut words) {
+                next_words(words, i);
+                four_rounds(state, words[i], k);
+            }
+        }
+    }
+    for (state, before) in states.iter_mut().zip(before) {
+        state.abef = _mm_add_epi32(state.abef, before.abef);
+        state.cdgh = _mm_add_epi32(state.cdgh, before.cdgh);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "sha,avx")]
 fn four_rounds(state: &mut State, words: __m128i, k: &[u32; 4]) {
-    let [k0, k1, k2, k3] = k.map(u32::cast_signed);
-    let kw = _mm_add_epi32(words, _mm_set_epi32(k3, k2, k1, k0));
+    // SAFETY: a reference to 16 bytes, and no alignment is asked for.
+    let k = unsafe { _mm_loadu_si128(k.as_ptr().cast()) };
+    let kw = _mm_add_epi32(words, k);
     state.cdgh = _mm_sha256rnds2_epu32(state.cdgh, state.abef, kw);
     let kw = _mm_shuffle_epi32::<0b11_10>(kw);
     state.abef = _mm_sha256rnds2_epu32(state.abef, state.cdgh, kw);
@@ -95,75 +100,185 @@ fn four_rounds(state: &mut State, words: __m128i, k: &[u32; 4]) {
 
 /// Replaces four words of the message schedule, those at `i`, by the four sixteen places behind.
 #[inline]
-#[target_feature(enable = "sha,sse4.1")]
-fn next_words(words: &mut [__m128i; 4], i: usize) {
-    let [w0, w4, w8, w12] = [0, 1, 2, 3].map(|j| words[(i + j) % 4]);
+#[target_feature(enable = "sha,avx")]
+fn next_words(words: &mut Words, i: usize) {
+    let [w0, w4, w8, w12] = [i, i + 1, i + 2, i + 3];
+    let (w0, w4, w8, w12) = (words[w0 % 4], words[w4 % 4], words[w8 % 4], words[w12 % 4]);
     let sum = _mm_add_epi32(_mm_sha256msg1_epu32(w0, w4), _mm_alignr_epi8::<4>(w12, w8));
     words[i] = _mm_sha256msg2_epu32(sum, w12);
 }
 
-#[inline]
-#[target_feature(enable = "sse4.1")]
-fn load_block(block: &[u8; 64]) -> [__m128i; 4] {
-    let big_endian = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
-    let (quarters, _) = block.as_chunks::<16>();
-    [0, 1, 2, 3].map(|i| {
-        // SAFETY: a reference to 16 bytes, and no alignment is asked for.
-        let words = unsafe { _mm_loadu_si128(quarters[i].as_ptr().cast()) };
-        _mm_shuffle_epi8(words, big_endian)
-    })
-}
+impl State {
+    pub(super) const ZERO: Self = Self {
+        abef: ZERO_WORDS,
+        cdgh: ZERO_WORDS,
+    };
 
-#[inline]
-#[target_feature(enable = "sse4.1")]
-fn load_state(state: &[u32; 8]) -> State {
-    let [a, b, c, d, e, f, g, h] = state.map(u32::cast_signed);
-    State {
-        abef: _mm_set_epi32(a, b, e, f),
-        cdgh: _mm_set_epi32(c, d, g, h),
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub(super) fn from_words([abcd, efgh]: [__m128i; 2]) -> Self {
+        let cdab = _mm_shuffle_epi32::<0b10_11_00_01>(abcd);
+        let hgfe = _mm_shuffle_epi32::<0b00_01_10_11>(efgh);
+        Self {
+            abef: _mm_alignr_epi8::<8>(cdab, hgfe),
+            cdgh: _mm_blend_epi16::<0xf0>(hgfe, cdab),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub(super) fn to_words(self) -> [__m128i; 2] {
+        let feba = _mm_shuffle_epi32::<0b00_01_10_11>(self.abef);
+        let dchg = _mm_shuffle_epi32::<0b10_11_00_01>(self.cdgh);
+        [
+            _mm_blend_epi16::<0xf0>(feba, dchg),
+            _mm_alignr_epi8::<8>(dchg, feba),
+        ]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub(super) fn load(state: &[u32; 8]) -> Self {
+        let (halves, _) = state.as_chunks::<4>();
+        let mut words = [ZERO_WORDS; 2];
+        for (words, half) in words.iter_mut().zip(halves) {
+            // SAFETY: a reference to 16 bytes, and no alignment is asked for.
+            *words = unsafe { _mm_loadu_si128(half.as_ptr().cast()) };
+        }
+        Self::from_words(words)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub(super) fn store(self, to: &mut [u32; 8]) {
+        let (halves, _) = to.as_chunks_mut::<4>();
+        for (half, words) in halves.iter_mut().zip(self.to_words()) {
+            // SAFETY: a reference to 16 bytes, and no alignment is asked for.
+            unsafe { _mm_storeu_si128(half.as_mut_ptr().cast(), words) };
+        }
+    }
+
+    /// The chaining value of which `digest` are the bytes.
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub(super) fn from_digest(digest: &[u8; 32]) -> Self {
+        let [low, high] = load(digest);
+        Self::from_words([big_endian(low), big_endian(high)])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub(super) fn to_digest(self) -> [u8; 32] {
+        let mut digest = [0; 32];
+        for (part, words) in digest.as_chunks_mut().0.iter_mut().zip(self.to_words()) {
+            store(big_endian(words), part);
+        }
+        digest
     }
 }
 
 #[inline]
-#[target_feature(enable = "sse4.1")]
-fn store_state(state: State, to: &mut [u32; 8]) {
-    let State { abef, cdgh } = state;
-    let words = [
-        _mm_extract_epi32::<3>(abef),
-        _mm_extract_epi32::<2>(abef),
-        _mm_extract_epi32::<3>(cdgh),
-        _mm_extract_epi32::<2>(cdgh),
-        _mm_extract_epi32::<1>(abef),
-        _mm_extract_epi32::<0>(abef),
-        _mm_extract_epi32::<1>(cdgh),
-        _mm_extract_epi32::<0>(cdgh),
-    ];
-    *to = words.map(i32::cast_unsigned);
+#[target_feature(enable = "avx")]
+pub(super) fn load_block(block: &[u8; 64]) -> Words {
+    let mut words = load(block);
+    for words in &mut words {
+        *words = big_endian(*words);
+    }
+    words
+}
+
+/// `LEN` bytes as `N` times sixteen.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn load<const LEN: usize, const N: usize>(bytes: &[u8; LEN]) -> [__m128i; N] {
+    const { assert!(LEN == 16 * N) };
+    let mut all = [ZERO_WORDS; N];
+    for (words, part) in all.iter_mut().zip(bytes.as_chunks::<16>().0) {
+        // SAFETY: a reference to 16 bytes, and no alignment is asked for.
+        *words = unsafe { _mm_loadu_si128(part.as_ptr().cast()) };
+    }
+    all
+}
+
+/// The first sixteen bytes, of at least as many.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn load_part(bytes: &[u8]) -> __m128i {
+    let part = bytes.first_chunk::<16>().unwrap_or(&[0; 16]);
+    let [words] = load(part);
+    words
+}
+
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn store_block(block: Words, to: &mut [u8; 64]) {
+    for (words, part) in block.into_iter().zip(to.as_chunks_mut().0) {
+        store(words, part);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx")]
+fn store(words: __m128i, to: &mut [u8; 16]) {
+    // SAFETY: a reference to 16 bytes, and no alignment is asked for.
+    unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), words) };
+}
+
+/// Turns the bytes of each word round.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn big_endian(words: __m128i) -> __m128i {
+    let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+    _mm_shuffle_epi8(words, order)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use sha2::block_api::compress256;
 
     fn message() -> impl Strategy<Value = ([u32; 8], Vec<[u8; 64]>)> {
         let block = prop::array::uniform32(any::<u16>())
-            .prop_map(|pairs| std::array::from_fn(|byte| pairs[byte / 2].to_be_bytes()[byte % 2]));
+            .prop_map(|pairs| array::from_fn(|byte| pairs[byte / 2].to_be_bytes()[byte % 2]));
         let blocks = prop::collection::vec(block, 0..6);
         (prop::array::uniform8(any::<u32>()), blocks)
     }
 
     proptest! {
         #[test]
-        fn two_are_compressed_as_sha2_compresses_each((mut x, x_blocks) in message(), (mut y, y_blocks) in message()) {
-            let Some(sha_ni) = ShaNi::detect() else {
+        fn two_are_compressed_as_sha2_compresses_each(
+            (mut x, x_blocks) in message(), (mut y, y_blocks) in message(),
+        ) {
+            let Some(_) = ShaNi::detect() else {
                 return Ok(());
             };
-            let (mut ours_x, mut ours_y) = (x, y);
-            sha_ni.compress([&mut ours_x, &mut ours_y], [&x_blocks, &y_blocks]);
+            let mut ours = [x, y];
+            // SAFETY: the features were detected.
+            unsafe {
+                let mut states = [State::load(&x), State::load(&y)];
+                compress_blocks(&mut states, [&x_blocks, &y_blocks]);
+                states[0].store(&mut ours[0]);
+                states[1].store(&mut ours[1]);
+            }
             compress256(&mut x, &x_blocks);
             compress256(&mut y, &y_blocks);
-            assert_eq!((ours_x, ours_y), (x, y));
+            prop_assert_eq!(ours, [x, y]);
+        }
+
+        #[test]
+        fn the_bytes_of_a_chaining_value_are_its_digest(words in prop::array::uniform8(any::<u32>())) {
+            let Some(_) = ShaNi::detect() else {
+                return Ok(());
+            };
+            let bytes: [u8; 32] = array::from_fn(|i| words[i / 4].to_be_bytes()[i % 4]);
+            let mut read = [0; 8];
+            // SAFETY: the features were detected.
+            let written = unsafe {
+                State::from_digest(&bytes).store(&mut read);
+                State::load(&words).to_digest()
+            };
+            prop_assert_eq!((written, read), (bytes, words));
         }
     }
 }

@@ -8,7 +8,7 @@ use super::avx512::{
     Avx512, LANES, States, Words, compress, insert, load_blocks, load_digests, load_states,
     load_words, store_block, store_states,
 };
-use super::few::{DIGEST_AT, INFO_BLOCK};
+use super::one::{DIGEST_AT, INFO_BLOCK};
 use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello};
 use crate::schedule::hash::{Stream, Word};
 use crate::wipe::overwrite;
@@ -62,8 +62,8 @@ fn client_hellos(
         Some(hello) => &hello.stream.state,
         None => &u32::INITIAL,
     }));
-    let signed = digests(hellos, |hello| hello.truncated, &mut states);
-    let digest = digests(hellos, |hello| hello.binders, &mut states);
+    let signed = digests(hellos, Sha256Hello::truncated, &mut states);
+    let digest = digests(hellos, Sha256Hello::binders, &mut states);
     store_states(&digest, full);
     // A place to pass through only.
     store_states(&states, binders);
