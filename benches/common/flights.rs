@@ -87,10 +87,17 @@ impl Client {
         };
         let mut offer = self.session.offer(sent);
         let flight = FirstFlight::new(&params, Some(&mut offer), &Framing::default(), &[]);
-        let mut datagrams = flight.expect("it fits").datagrams;
+        let datagrams = flight.expect("it fits").datagrams;
         Flight {
-            bytes: datagrams.swap_remove(0),
+            bytes: received(&datagrams[0]),
             peer: self.address,
         }
     }
+}
+
+/// As what has just arrived lies there: in a buffer for any datagram, beside those of others.
+fn received(datagram: &[u8]) -> Vec<u8> {
+    let mut buffer = Vec::with_capacity(2048);
+    buffer.extend(datagram);
+    buffer
 }
