@@ -185,6 +185,7 @@ impl WideHasher {
 #[cold]
 fn hash_other<'a>(hello: Hello<'_>) -> Option<Sha256Hello<'a>> {
     let transcript = hello.transcript;
+    *hello.out = None;
     let (truncated, binders) = hello.body.split_at_checked(hello.truncated_len)?;
     transcript.update(truncated);
     let signed = transcript.digest();
@@ -366,6 +367,24 @@ mod tests {
         agree(&flows);
         assert_eq!(outcomes(WideHasher::detect(), &flows)[3].0, None);
         assert_eq!(outcomes(WideHasher::detect(), &flows)[39].1, None);
+    }
+
+    #[test]
+    fn a_body_that_ends_before_its_binders_gives_nothing() {
+        let flow = Flow::new(Sha256, 1, 4, 200);
+        for hasher in [WideHasher::detect(), WideHasher::portable()] {
+            let mut out = None;
+            for (truncated_len, given) in [(200, true), (flow.body.len() + 1, false)] {
+                hasher.client_hellos(std::iter::once(Hello {
+                    transcript: &mut flow.transcript(),
+                    body: &flow.body,
+                    truncated_len,
+                    binder_key: &flow.binder_key,
+                    out: &mut out,
+                }));
+                assert_eq!(out.is_some(), given);
+            }
+        }
     }
 
     proptest! {
