@@ -237,7 +237,7 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
 
     /// The last block of a hash of one block and `words`.
     #[inline]
-    pub(super) fn last_block(words: &[W]) -> [u8; BLOCK] {
+    fn last_block(words: &[W]) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
         let len = size_of_val(words);
         W::write(words, &mut block[..len]);
@@ -270,7 +270,7 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
     /// Takes what fits into the buffer off `data`. If the buffer is full then, which is returned,
     /// it is still to be compressed.
     #[inline]
-    pub(super) fn fill(&mut self, data: &mut &[u8]) -> bool {
+    fn fill(&mut self, data: &mut &[u8]) -> bool {
         let buffered = self.buffered();
         let (filling, rest) = data.split_at((BLOCK - buffered).min(data.len()));
         self.buffer[buffered..][..filling.len()].copy_from_slice(filling);
@@ -290,7 +290,7 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
 
     /// The one or two blocks that end the message if nothing follows (FIPS 180-4, 5.1).
     #[inline]
-    pub(super) fn padding(&self) -> ([[u8; BLOCK]; 2], usize) {
+    fn padding(&self) -> ([[u8; BLOCK]; 2], usize) {
         let buffered = self.buffered();
         let mut blocks = [[0; BLOCK]; 2];
         blocks[0][..buffered].copy_from_slice(&self.buffer[..buffered]);

@@ -4,7 +4,7 @@ use std::fmt;
 use zeroize::Zeroize;
 
 use super::HashAlgorithm;
-use super::hash::{Digest, MAX_DIGEST_LEN, Word};
+use super::hash::{Digest, MAX_DIGEST_LEN};
 use super::hmac::HmacKey;
 use crate::Error;
 
@@ -57,10 +57,11 @@ impl Secret {
     }
 
     /// The secret that consists of a chaining value of SHA-256.
+    #[cfg(target_arch = "x86_64")]
     #[inline]
     pub(super) fn from_words(words: &[u32; 8]) -> Self {
         let mut secret = Self::zero(HashAlgorithm::Sha256);
-        u32::write(words, &mut secret.bytes[..size_of_val(words)]);
+        super::hash::Word::write(words, &mut secret.bytes[..size_of_val(words)]);
         secret
     }
 

@@ -4,7 +4,7 @@ use crate::schedule::hash::{Running, Stream};
 use crate::schedule::{Digest, HashAlgorithm, Secret, Transcript, midstates_len};
 
 const BINDER_KEY_LEN: usize = midstates_len(HashAlgorithm::Sha256);
-pub(super) const SECRET_LEN: usize = HashAlgorithm::Sha256.output_len();
+const SECRET_LEN: usize = HashAlgorithm::Sha256.output_len();
 
 /// A ClientHello that offers a PSK.
 pub struct Hello<'a> {

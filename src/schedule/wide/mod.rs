@@ -11,7 +11,7 @@ mod x86;
 use std::array;
 
 use super::{Digest, EarlySecret, HmacKey, LabelPrefix, Secret};
-use job::{SECRET_LEN, Sha256EarlyTraffic, Sha256Hello};
+use job::{Sha256EarlyTraffic, Sha256Hello};
 use x86::{Avx512, LANES, ShaNi};
 
 pub use job::{EarlyTraffic, Hashed, Hello};
@@ -147,19 +147,18 @@ impl WideHasher {
         let Some(sha_ni) = self.sha_ni else {
             return hellos.for_each(one::client_hello);
         };
-        let mut first = None;
-        hellos.for_each(|hello| {
-            if hello.truncated_len < 64 {
+        let long_enough = hellos.filter_map(|hello| match hello.truncated_len {
+            ..64 => {
                 one::client_hello(hello);
-            } else if let Some(first) = first.take() {
-                sha_ni.client_hellos([first, hello]);
-            } else {
-                first = Some(hello);
+                None
             }
+            _ => Some(hello),
         });
-        if let Some(alone) = first {
-            sha_ni.client_hellos([alone]);
-        }
+        in_turn(
+            long_enough,
+            |two| sha_ni.client_hellos(two),
+            |alone| sha_ni.client_hellos(alone),
+        );
     }
 
     /// Two in turn with SHA-NI, or one after the other.
@@ -168,17 +167,24 @@ impl WideHasher {
         let Some(sha_ni) = self.sha_ni else {
             return jobs.for_each(one::early_traffic_secret);
         };
-        let mut first = None;
-        jobs.for_each(|job| {
-            if let Some(first) = first.take() {
-                sha_ni.early_traffic_secrets([first, job]);
-            } else {
-                first = Some(job);
-            }
-        });
-        if let Some(alone) = first {
-            sha_ni.early_traffic_secrets([alone]);
-        }
+        in_turn(
+            jobs,
+            |two| sha_ni.early_traffic_secrets(two),
+            |alone| sha_ni.early_traffic_secrets(alone),
+        );
+    }
+}
+
+/// Hands over two and two, and what is left alone.
+#[inline]
+fn in_turn<J>(jobs: impl Iterator<Item = J>, two: impl Fn([J; 2]), alone: impl Fn([J; 1])) {
+    let mut first = None;
+    jobs.for_each(|job| match first.take() {
+        Some(first) => two([first, job]),
+        None => first = Some(job),
+    });
+    if let Some(first) = first {
+        alone([first]);
     }
 }
 

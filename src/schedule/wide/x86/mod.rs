@@ -5,7 +5,7 @@ mod sha_ni;
 mod sixteen;
 mod two;
 
-use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello, one};
+use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello};
 
 pub(super) use avx512::{Avx512, LANES};
 pub(super) use sha_ni::ShaNi;
@@ -22,3 +22,20 @@ const K: [u32; 64] = [
     0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5, 0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3,
     0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
 ];
+
+/// What HKDF-Expand hashes for the early traffic secret behind the block of the key: HkdfLabel
+/// (RFC 8446, 7.1), with zeros for the digest, then the counter, and padding.
+const INFO_BLOCK: [u8; 64] = {
+    const LEN: usize = DIGEST_AT + 32 + 1;
+    let mut block = [0; 64];
+    let label = b"\x00\x20\x11dtls13c e traffic\x20";
+    block.split_at_mut(DIGEST_AT).0.copy_from_slice(label);
+    block[LEN - 1] = 1;
+    block[LEN] = 0x80;
+    let bits = (8 * (64 + LEN as u64)).to_be_bytes();
+    block.split_at_mut(64 - bits.len()).1.copy_from_slice(&bits);
+    block
+};
+
+/// Where the digest has its place in [`INFO_BLOCK`].
+const DIGEST_AT: usize = 21;

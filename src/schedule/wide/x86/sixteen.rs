@@ -8,8 +8,7 @@ use super::avx512::{
     Avx512, LANES, States, Words, compress, insert, load_blocks, load_digests, load_states,
     load_words, store_block, store_states,
 };
-use super::one::{DIGEST_AT, INFO_BLOCK};
-use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello};
+use super::{DIGEST_AT, Digest, Hashed, INFO_BLOCK, Secret, Sha256EarlyTraffic, Sha256Hello};
 use crate::schedule::hash::{Stream, Word};
 use crate::wipe::overwrite;
 

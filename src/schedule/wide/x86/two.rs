@@ -10,13 +10,11 @@ use std::arch::x86_64::*;
 use std::array;
 use std::ops::Range;
 
-use super::one::{DIGEST_AT, INFO_BLOCK};
 use super::sha_ni::{
     ShaNi, State, Words, ZERO, big_endian, compress, compress_blocks, load, load_block, load_part,
     store_block,
 };
-use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello};
-use crate::schedule::HashAlgorithm::Sha256;
+use super::{DIGEST_AT, Digest, Hashed, INFO_BLOCK, Secret, Sha256EarlyTraffic, Sha256Hello};
 use crate::schedule::hash::{Stream, Word};
 
 impl ShaNi {
@@ -72,13 +70,11 @@ fn client_hellos<const N: usize>(mut hellos: [Sha256Hello<'_>; N]) {
     padded(&signed, &mut first);
     let binders = hmac(inner, outer, &mut first);
     for (i, hello) in hellos.into_iter().enumerate() {
-        let binder = Digest::from_bytes(Sha256, &binders[i].to_digest());
-        let full = Digest::from_bytes(Sha256, &digests[i].to_digest());
-        *hello.out = match (binder, full) {
-            (Some(binder), Some(full)) => Some(Hashed { binder, full }),
-            _ => None,
-        };
-        states[i].store(&mut hello.stream.state);
+        *hello.out = Some(Hashed {
+            binder: Digest::from_words(&binders[i].to_array()),
+            full: Digest::from_words(&digests[i].to_array()),
+        });
+        hello.stream.state = states[i].to_array();
     }
 }
 
@@ -109,7 +105,7 @@ fn early_traffic_secrets<const N: usize>(jobs: [Sha256EarlyTraffic<'_>; N]) {
     }
     let secrets = hmac(inner, outer, &mut info);
     for (job, secret) in jobs.into_iter().zip(secrets) {
-        *job.out = Secret::from_bytes(Sha256, &secret.to_digest());
+        *job.out = Some(Secret::from_words(&secret.to_array()));
     }
 }
 
@@ -253,19 +249,15 @@ impl<const N: usize> Ends<N> {
     #[inline]
     #[target_feature(enable = "sha,avx")]
     fn digests(&self, mut states: [State; N]) -> [State; N] {
-        for (row, blocks) in self.blocks.iter().enumerate() {
-            let mut takes_part = 0;
-            for len in self.len {
-                takes_part += usize::from(row < len);
-            }
-            if takes_part == N {
-                compress(&mut states, blocks);
-                continue;
-            }
-            for i in 0..N {
-                if row < self.len[i] {
-                    compress(array::from_mut(&mut states[i]), array::from_ref(&blocks[i]));
-                }
+        let [first, second] = &self.blocks;
+        compress(&mut states, first);
+        if self.len == [2; N] {
+            compress(&mut states, second);
+            return states;
+        }
+        for i in 0..N {
+            if self.len[i] == 2 {
+                compress(array::from_mut(&mut states[i]), array::from_ref(&second[i]));
             }
         }
         states
