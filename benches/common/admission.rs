@@ -16,7 +16,7 @@ use super::flights::{ALPN, Client, Clients, Flight, SERVER_NAME, SUITE, now};
 use super::naive::{Accepted, Naive, Refused};
 use super::replay::Name;
 use super::spoil::Spoilt;
-use super::tickets::{NATIVE_LEN, open_refused, open_ring};
+use super::tickets::{NATIVE_LEN, TICKET_OVERHEAD, open_refused, open_ring};
 
 pub const BATCH: usize = 32;
 /// Flights in one round: few enough to stay in a core's second-level cache, as what a network
@@ -74,7 +74,7 @@ pub struct Gateway {
 }
 
 /// An opaque ticket without bytes of the host's.
-pub type EmptyTicket = [u8; 21 + 16 + 16];
+pub type EmptyTicket = [u8; TICKET_OVERHEAD + 16];
 
 impl Gateway {
     /// With as many tickets out as `outstanding` says. Of these, `pooled` are clients' and as many

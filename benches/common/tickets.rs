@@ -115,8 +115,8 @@ pub fn issue() -> Vec<Contestant> {
 /// Bytes of plaintext in a native ticket without host data, of a SHA-256 suite.
 pub const NATIVE_LEN: usize = 160;
 
-/// Key id, issuer, masked birth place, tag.
-const TICKET_OVERHEAD: usize = 21 + 16;
+/// Key id, issuer, nonce, tag.
+pub const TICKET_OVERHEAD: usize = 8 + 8 + 12 + 16;
 
 fn worker() -> Worker {
     let engine = Engine::builder().build(&SystemRandom::new(), NOW);

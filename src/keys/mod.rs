@@ -18,4 +18,4 @@ pub(crate) use lane::{Budget, Lane};
 pub(crate) use manager::NoSerial;
 #[cfg(dtls_session_loom)]
 pub(crate) use ticket_key::Household;
-pub(crate) use ticket_key::{Adopted, BirthPlace, TicketKey};
+pub(crate) use ticket_key::{Adopted, BIRTH_LEN, BirthPlace, NONCE_LEN, TicketKey};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::Hasher;
 
 use crossbeam_utils::CachePadded;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey, quic};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use siphasher::sip::SipHasher24;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -81,7 +81,13 @@ impl fmt::Debug for Issuer {
     }
 }
 
-/// Who issued a ticket, on which lane, as which serial: unique under its key, and its nonce.
+/// 8 bits of lane and 32 of serial.
+pub(crate) const BIRTH_LEN: usize = 5;
+
+/// Bytes of a ticket's nonce.
+pub(crate) const NONCE_LEN: usize = 12;
+
+/// Who issued a ticket, on which lane, as which serial: unique under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BirthPlace {
     pub(crate) issuer: Issuer,
@@ -89,14 +95,37 @@ pub(crate) struct BirthPlace {
     pub(crate) serial: u32,
 }
 
-/// Masks 8 bits of lane and 32 of serial.
-pub(crate) type Mask = [u8; 5];
+impl BirthPlace {
+    /// Lane and serial in 40 bits.
+    #[inline]
+    const fn bits(lane: u8, serial: u32) -> u64 {
+        (lane as u64) << 32 | serial as u64
+    }
+
+    /// Lane and serial, as a ticket holds them.
+    #[inline]
+    pub(crate) const fn bytes(lane: u8, serial: u32) -> [u8; BIRTH_LEN] {
+        let [_, _, _, bytes @ ..] = Self::bits(lane, serial).to_be_bytes();
+        bytes
+    }
+
+    /// The place with these [`bytes`](Self::bytes), of a ticket of `issuer`.
+    #[inline]
+    pub(crate) const fn of(issuer: Issuer, [lane, a, b, c, d]: [u8; BIRTH_LEN]) -> Self {
+        let serial = u32::from_be_bytes([a, b, c, d]);
+        Self {
+            issuer,
+            lane,
+            serial,
+        }
+    }
+}
 
 pub(crate) struct TicketKey {
     id: KeyId,
     issuer: Issuer,
-    masking: Wiped<quic::HeaderProtectionKey>,
     home: Wiped<LessSafeKey>,
+    births: Zeroizing<[u8; 16]>,
     derivation: HmacKey,
     foreign: [OnceBox<ForeignKey>; FOREIGN_ISSUERS],
     context: Zeroizing<[u8; 16]>,
@@ -140,8 +169,8 @@ impl TicketKey {
             Arc::new(Self {
                 id: KeyId(u64::from_be_bytes(*expand::<8>(secret, b"key id"))),
                 issuer,
-                masking: Wiped::new(masking_key(&expand::<32>(secret, b"masks of serials"))),
                 home: Wiped::new(subkey(&derivation, issuer)),
+                births: births_key(&derivation, issuer),
                 derivation,
                 foreign: std::array::from_fn(|_| OnceBox::new()),
                 context: expand::<16>(secret, b"contexts"),
@@ -195,24 +224,32 @@ impl TicketKey {
         self.lanes.iter().map(|lane| &**lane)
     }
 
-    /// The mask that hides a serial, from the first 16 bytes of the ciphertext (RFC 9147, 4.2.3,
-    /// does the same for record numbers).
-    #[inline]
-    pub(crate) fn mask(&self, sample: &[u8; 16]) -> Mask {
-        // The sample has the length that the algorithm takes, so it cannot fail.
-        self.masking.new_mask(sample).unwrap_or_default()
+    /// The nonce of the ticket that is born on `lane` as `serial`: no other birth place has the
+    /// same, and nobody else can tell which this one has.
+    ///
+    /// It begins with 7 bytes of a keyed hash of the birth place. Behind them is the birth place
+    /// itself, 5 bytes, masked with a keyed hash of those 7: two that begin alike have the same
+    /// mask, and so differ there. Of 2^32 tickets some hundred pairs begin alike: an observer
+    /// learns in which bits their birth places differ, and no more.
+    fn nonce(&self, lane: u8, serial: u32) -> [u8; NONCE_LEN] {
+        let place = BirthPlace::bits(lane, serial);
+        let begin = self.hash_of_birth(b'n', place) >> 8;
+        let masked = place ^ (self.hash_of_birth(b'm', begin) >> 24);
+        let [_, _, _, _, nonce @ ..] = (u128::from(begin) << 40 | u128::from(masked)).to_be_bytes();
+        nonce
     }
 
     /// 32 bits that nobody can foretell, and that are the same for the same birth place.
     pub(crate) fn age_add(&self, lane: u8, serial: u32) -> u32 {
-        // A mask for a sample that no ciphertext begins with but by chance of 2^-128, and that
-        // never leaves this process.
-        let mut sample = [0xa9; 16];
-        sample[..8].copy_from_slice(&self.issuer.0.to_be_bytes());
-        sample[8] = lane;
-        sample[12..].copy_from_slice(&serial.to_be_bytes());
-        let [a, b, c, d, _] = self.mask(&sample);
-        u32::from_be_bytes([a, b, c, d])
+        (self.hash_of_birth(b'a', BirthPlace::bits(lane, serial)) >> 32) as u32
+    }
+
+    /// SipHash-2-4 of 7 bytes for this purpose, under a key of this issuer's own: as good as random
+    /// to all others.
+    #[inline]
+    fn hash_of_birth(&self, purpose: u8, bytes: u64) -> u64 {
+        let input = u64::from(purpose) << 56 | bytes;
+        SipHasher24::new_with_key(&self.births).hash(&input.to_be_bytes())
     }
 
     /// A keyed hash of a server name or protocol name, by which a ticket remembers it. Never 0.
@@ -280,26 +317,33 @@ impl TicketKey {
         self.adopted.set(Box::new(earlier)).1
     }
 
-    /// Encrypts in place and returns the tag. The caller took `serial` from `lane` of this key.
-    pub(crate) fn seal(&self, lane: u8, serial: u32, plaintext: &mut [u8]) -> Option<[u8; 16]> {
-        let sealed =
-            self.home
-                .seal_in_place_separate_tag(nonce(lane, serial), Aad::empty(), plaintext);
-        sealed.ok()?.as_ref().try_into().ok()
+    /// Encrypts in place and returns nonce and tag. The caller took `serial` from `lane` of this
+    /// key.
+    pub(crate) fn seal(
+        &self,
+        lane: u8,
+        serial: u32,
+        plaintext: &mut [u8],
+    ) -> Option<([u8; NONCE_LEN], [u8; 16])> {
+        let bytes = self.nonce(lane, serial);
+        let nonce = Nonce::assume_unique_for_key(bytes);
+        let tag = (self.home).seal_in_place_separate_tag(nonce, Aad::empty(), plaintext);
+        Some((bytes, tag.ok()?.as_ref().try_into().ok()?))
     }
 
-    /// Decrypts ciphertext and tag in place, if they were sealed at `birth`.
+    /// Decrypts ciphertext and tag in place, if `issuer` sealed them under this nonce.
     #[inline]
     pub(crate) fn open<'b>(
         &self,
-        birth: &BirthPlace,
+        issuer: Issuer,
+        nonce: [u8; NONCE_LEN],
         sealed: &'b mut [u8],
     ) -> Option<&'b mut [u8]> {
-        let nonce = nonce(birth.lane, birth.serial);
-        if birth.issuer == self.issuer {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        if issuer == self.issuer {
             return self.home.open_in_place(nonce, Aad::empty(), sealed).ok();
         }
-        self.open_foreign(birth.issuer, nonce, sealed)
+        self.open_foreign(issuer, nonce, sealed)
     }
 
     /// The subkey of another issuer is kept only after a ticket authenticated under it, and never
@@ -379,13 +423,6 @@ impl Drop for Departure {
     }
 }
 
-/// The nonce is the birth place; the rest of it, the issuer, is in the subkey.
-#[inline]
-fn nonce(lane: u8, serial: u32) -> Nonce {
-    let [a, b, c, d] = serial.to_be_bytes();
-    Nonce::assume_unique_for_key([0, 0, 0, 0, 0, 0, 0, lane, a, b, c, d])
-}
-
 fn subkey(derivation: &HmacKey, issuer: Issuer) -> LessSafeKey {
     let bytes = derivation.sign(&[&issuer.0.to_be_bytes()]);
     aead_key(bytes.as_bytes())
@@ -396,9 +433,14 @@ fn aead_key(bytes: &[u8]) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).expect("32 bytes"))
 }
 
-#[allow(clippy::expect_used)] // as above
-fn masking_key(bytes: &[u8; 32]) -> quic::HeaderProtectionKey {
-    quic::HeaderProtectionKey::new(&quic::AES_256, bytes).expect("32 bytes")
+/// The key of an issuer's nonces and of what else follows from birth places.
+fn births_key(derivation: &HmacKey, issuer: Issuer) -> Zeroizing<[u8; 16]> {
+    let bytes = derivation.sign(&[&issuer.0.to_be_bytes(), b"births"]);
+    let mut key = Zeroizing::new([0; 16]);
+    key.iter_mut()
+        .zip(bytes.as_bytes())
+        .for_each(|(to, byte)| *to = *byte);
+    key
 }
 
 /// HKDF-Expand of the key's secret, which is uniformly random, for one purpose.
@@ -412,4 +454,42 @@ fn expand<const N: usize>(secret: &KeySecret, purpose: &[u8]) -> Zeroizing<[u8; 
     let expanded = hkdf::expand(HashAlgorithm::Sha256, &**secret.0, &info[..len], &mut *out);
     debug_assert!(expanded.is_ok(), "at most one block is asked for");
     out
+}
+
+#[cfg(all(test, not(dtls_session_loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key() -> Arc<TicketKey> {
+        let household = Household {
+            lanes: 1,
+            serials_per_lane: 1,
+            budget: Budget::new(0),
+            waiting: Arc::new(AtomicUsize::new(0)),
+        };
+        TicketKey::new(&KeySecret::new([7; 32]), Issuer(3), &household)
+    }
+
+    proptest! {
+        /// So that no two birth places have the same nonce, whatever the hashes are.
+        #[test]
+        fn trap_16_who_has_the_key_can_tell_the_birth_place_from_the_nonce(
+            lane in any::<u8>(), serial in any::<u32>(),
+        ) {
+            let key = key();
+            let nonce = key.nonce(lane, serial);
+            let (begin, masked) = nonce.split_first_chunk::<7>().unwrap();
+            let [a, b, c, d, e, f, g] = *begin;
+            let mask = key.hash_of_birth(b'm', u64::from_be_bytes([0, a, b, c, d, e, f, g]));
+            let mask = mask.to_be_bytes();
+            let place: Vec<u8> = masked.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
+            prop_assert_eq!(&place, &BirthPlace::bytes(lane, serial));
+            prop_assert_eq!(
+                BirthPlace::of(Issuer(3), BirthPlace::bytes(lane, serial)),
+                BirthPlace { issuer: Issuer(3), lane, serial },
+            );
+        }
+    }
 }

@@ -1,24 +1,23 @@
-//! A ticket as it travels: key id, issuer, masked lane and serial, ciphertext, tag.
+//! A ticket as it travels: key id, issuer, nonce, ciphertext, tag.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::state::{STATE_MAX, SessionState};
+use super::state::{BIRTH, STATE_MAX, SessionState, from_millis48, millis48};
 use crate::error::Error;
-use crate::keys::{BirthPlace, Issuer, KeyId, KeySnapshot, NoSerial, TicketKey};
+use crate::keys::{BirthPlace, Issuer, KeyId, KeySnapshot, NONCE_LEN, NoSerial, TicketKey};
 use crate::time::UnixMillis;
 use crate::wipe::overwrite;
 
-/// Key id, issuer, masked birth place.
-const HEADER: usize = 8 + 8 + MASKED;
-/// 8 bits of lane, 32 of serial.
-const MASKED: usize = 5;
+/// Key id, issuer, nonce.
+const HEADER: usize = 8 + 8 + NONCE_LEN;
 const TAG: usize = 16;
 const BLOCK: usize = 16;
 
-/// First byte of an opaque payload; a native one begins with the low byte of its suite.
+/// First byte of an opaque payload; a native one begins with the low byte of its suite. Behind it
+/// both have the birth place.
 const OPAQUE: u8 = 0xff;
-/// Kind, reserved, length, lifetime, issued.
+/// Kind, birth place, bytes of padding, lifetime, issued.
 const OPAQUE_HEAD: usize = 16;
 
 /// The longest payload of an opaque ticket, in bytes.
@@ -240,22 +239,19 @@ impl<'a> EncryptedTicket<'a> {
     ) -> Result<(&'k TicketKey, BirthPlace), OpenError> {
         let key = keys.find(self.key_id()).ok_or(OpenError::UnknownKey)?;
         let room = scratch.replace(self.sealed).ok_or(OpenError::Malformed)?;
-        let birth = self.birth(key).ok_or(OpenError::Malformed)?;
+        let issuer = self.issuer();
         // What fails to authenticate is overwritten by `ring`.
-        key.open(&birth, room).ok_or(OpenError::Forged)?;
-        Ok((key, birth))
+        let opened = key.open(issuer, self.nonce(), room);
+        let plaintext = opened.ok_or(OpenError::Forged)?;
+        let place = plaintext.get(BIRTH).and_then(|place| place.try_into().ok());
+        let place = place.ok_or(OpenError::Malformed)?;
+        Ok((key, BirthPlace::of(issuer, place)))
     }
 
     #[inline]
-    fn birth(&self, key: &TicketKey) -> Option<BirthPlace> {
-        let mask = key.mask(self.sealed.first_chunk()?);
-        let masked: &[u8; MASKED] = self.header.last_chunk()?;
-        let [lane, serial @ ..] = xor(*masked, mask);
-        Some(BirthPlace {
-            issuer: self.issuer(),
-            lane,
-            serial: u32::from_be_bytes(serial),
-        })
+    fn nonce(&self) -> [u8; NONCE_LEN] {
+        let [.., a, b, c, d, e, f, g, h, i, j, k, l] = *self.header;
+        [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 }
 
@@ -317,22 +313,25 @@ impl<'k> Birth<'k> {
     ) -> Result<usize, Error> {
         let written = OPAQUE_HEAD + bytes.len();
         let len = written.next_multiple_of(BLOCK);
+        let padding = (len - written) as u8;
+        let [0, lifetime @ ..] = lifetime.to_be_bytes() else {
+            return Err(Error::Length("lifetime of a ticket"));
+        };
         let needed = HEADER + len + TAG;
         let room = out
             .get_mut(HEADER..HEADER + len)
             .ok_or(Error::BufferTooSmall { needed })?;
         room[0] = OPAQUE;
-        room[1] = 0;
-        let length = u16::try_from(bytes.len()).map_err(|_| Error::Length("opaque payload"))?;
-        room[2..4].copy_from_slice(&length.to_be_bytes());
-        room[4..8].copy_from_slice(&lifetime.to_be_bytes());
-        room[8..16].copy_from_slice(&issued.0.to_be_bytes());
+        room[6] = padding;
+        room[7..10].copy_from_slice(&lifetime);
+        room[10..16].copy_from_slice(&millis48(issued));
         room[OPAQUE_HEAD..written].copy_from_slice(bytes);
         room[written..].fill(0);
         self.seal_written(len, out)
     }
 
-    /// Encrypts the `len` bytes behind the header's place, and writes header and tag.
+    /// Encrypts the `len` bytes behind the header's place with the birth place among them, and
+    /// writes header and tag.
     fn seal_written(self, len: usize, out: &mut [u8]) -> Result<usize, Error> {
         let needed = HEADER + len + TAG;
         let out = out
@@ -340,13 +339,13 @@ impl<'k> Birth<'k> {
             .ok_or(Error::BufferTooSmall { needed })?;
         let (header, sealed) = out.split_at_mut(HEADER);
         let (plaintext, tag) = sealed.split_at_mut(len);
-        let sealed_tag = self.key.seal(self.lane, self.serial, plaintext);
-        tag.copy_from_slice(&sealed_tag.ok_or(Error::Length("ticket"))?);
-        let sample = plaintext.first_chunk().ok_or(Error::Length("ticket"))?;
-        let [a, b, c, d] = self.serial.to_be_bytes();
+        plaintext[BIRTH].copy_from_slice(&BirthPlace::bytes(self.lane, self.serial));
+        let sealed = self.key.seal(self.lane, self.serial, plaintext);
+        let (nonce, sealed_tag) = sealed.ok_or(Error::Length("ticket"))?;
+        tag.copy_from_slice(&sealed_tag);
         header[..8].copy_from_slice(&self.key.id().0.to_be_bytes());
         header[8..16].copy_from_slice(&self.key.issuer().0.to_be_bytes());
-        header[16..].copy_from_slice(&xor([self.lane, a, b, c, d], self.key.mask(sample)));
+        header[16..].copy_from_slice(&nonce);
         Ok(needed)
     }
 }
@@ -395,11 +394,11 @@ fn decode(plaintext: &[u8]) -> Option<Payload<'_>> {
         return SessionState::decode(plaintext).map(Payload::Session);
     }
     let (head, rest) = plaintext.split_first_chunk::<OPAQUE_HEAD>()?;
-    let [_, _, l0, l1, a, b, c, d, issued @ ..] = *head;
+    let [_, _, _, _, _, _, padding, l0, l1, l2, a, b, c, d, e, f] = *head;
     Some(Payload::Opaque {
-        bytes: rest.get(..usize::from(u16::from_be_bytes([l0, l1])))?,
-        issued: UnixMillis(u64::from_be_bytes(issued)),
-        lifetime: u32::from_be_bytes([a, b, c, d]),
+        bytes: rest.get(..rest.len().checked_sub(padding.into())?)?,
+        issued: from_millis48([a, b, c, d, e, f]),
+        lifetime: u32::from_be_bytes([0, l0, l1, l2]),
     })
 }
 
@@ -408,13 +407,4 @@ fn u64_at(header: &[u8; HEADER], at: usize) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&header[at..at + 8]);
     u64::from_be_bytes(bytes)
-}
-
-#[inline]
-fn xor(mut bytes: [u8; MASKED], mask: [u8; MASKED]) -> [u8; MASKED] {
-    bytes
-        .iter_mut()
-        .zip(mask)
-        .for_each(|(byte, mask)| *byte ^= mask);
-    bytes
 }

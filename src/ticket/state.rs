@@ -2,17 +2,22 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::Range;
 use std::time::Duration;
 
+use crate::keys::BIRTH_LEN;
 use crate::schedule::{CipherSuite, midstates_len};
 use crate::time::UnixMillis;
 
 /// Bytes of its own that a host can put into a ticket.
 pub const HOST_DATA_MAX: usize = 256;
 
-/// Before the secrets: kind, reserved, length of host data, lifetime, age_add, max_early_data,
+/// Before the secrets: kind, birth place, length of host data, lifetime, age_add, max_early_data,
 /// issued, authenticated, address, server name, protocol.
 const HEAD: usize = 64;
+
+/// Where every ticket, opaque ones too, holds its birth place.
+pub(super) const BIRTH: Range<usize> = 1..1 + BIRTH_LEN;
 
 /// A whole number of AES blocks, which is what `ring` opens fastest.
 const BLOCK: usize = 16;
@@ -57,7 +62,7 @@ impl SessionState<'_> {
             .saturating_add(Duration::from_secs(self.lifetime.into()))
     }
 
-    /// Writes the state, padded to whole blocks, and returns its length; `None` if `out` or the
+    /// Writes the state, padded to whole blocks, all but its birth place, and returns its length; `None` if `out` or the
     /// host's data do not fit.
     pub(super) fn encode(&self, out: &mut [u8]) -> Option<usize> {
         let secrets = HEAD + self.early_secret.len();
@@ -68,13 +73,12 @@ impl SessionState<'_> {
         }
         let out = out.get_mut(..len)?;
         out[0] = self.suite.code().to_be_bytes()[1];
-        out[1] = 0;
-        out[2..4].copy_from_slice(&u16::try_from(self.host_data.len()).ok()?.to_be_bytes());
-        out[4..8].copy_from_slice(&self.lifetime.to_be_bytes());
-        out[8..12].copy_from_slice(&self.age_add.to_be_bytes());
-        out[12..16].copy_from_slice(&self.max_early_data.to_be_bytes());
-        out[16..24].copy_from_slice(&self.issued.0.to_be_bytes());
-        out[24..32].copy_from_slice(&self.authenticated.0.to_be_bytes());
+        out[6..8].copy_from_slice(&u16::try_from(self.host_data.len()).ok()?.to_be_bytes());
+        out[8..12].copy_from_slice(&self.lifetime.to_be_bytes());
+        out[12..16].copy_from_slice(&self.age_add.to_be_bytes());
+        out[16..20].copy_from_slice(&self.max_early_data.to_be_bytes());
+        out[20..26].copy_from_slice(&millis48(self.issued));
+        out[26..32].copy_from_slice(&millis48(self.authenticated));
         out[32..48].copy_from_slice(&self.address.octets());
         out[48..56].copy_from_slice(&self.server_name.to_be_bytes());
         out[56..64].copy_from_slice(&self.alpn.to_be_bytes());
@@ -95,17 +99,17 @@ impl<'a> SessionState<'a> {
         let suite = CipherSuite::from_code(0x1300 | u16::from(head[0]))?;
         let (early_secret, rest) = rest.split_at_checked(suite.hash().output_len())?;
         let (binder_midstates, rest) = rest.split_at_checked(midstates_len(suite.hash()))?;
-        let host_data = rest.get(..usize::from(u16::from_be_bytes([head[2], head[3]])))?;
+        let host_data = rest.get(..usize::from(u16::from_be_bytes(field(head, 6))))?;
         Some(Self {
             suite,
-            issued: UnixMillis(u64::from_be_bytes(field(head, 16))),
-            lifetime: u32::from_be_bytes(field(head, 4)),
-            age_add: u32::from_be_bytes(field(head, 8)),
-            max_early_data: u32::from_be_bytes(field(head, 12)),
+            issued: from_millis48(field(head, 20)),
+            lifetime: u32::from_be_bytes(field(head, 8)),
+            age_add: u32::from_be_bytes(field(head, 12)),
+            max_early_data: u32::from_be_bytes(field(head, 16)),
             address: Ipv6Addr::from(field::<16>(head, 32)),
             server_name: u64::from_be_bytes(field(head, 48)),
             alpn: u64::from_be_bytes(field(head, 56)),
-            authenticated: UnixMillis(u64::from_be_bytes(field(head, 24))),
+            authenticated: from_millis48(field(head, 26)),
             early_secret,
             binder_midstates,
             host_data,
@@ -131,6 +135,18 @@ pub(crate) fn mapped(address: IpAddr) -> Ipv6Addr {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
         IpAddr::V6(v6) => v6,
     }
+}
+
+/// A time in 6 bytes, which are enough until the year 10889. A later one is taken for that: a ticket
+/// then has expired when it is issued.
+pub(super) fn millis48(time: UnixMillis) -> [u8; 6] {
+    let [_, _, millis @ ..] = time.0.min((1 << 48) - 1).to_be_bytes();
+    millis
+}
+
+#[inline]
+pub(super) fn from_millis48([a, b, c, d, e, f]: [u8; 6]) -> UnixMillis {
+    UnixMillis(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }
 
 fn field<const N: usize>(head: &[u8; HEAD], at: usize) -> [u8; N] {

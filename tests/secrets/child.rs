@@ -81,7 +81,8 @@ fn key() {
         let subkey = derivation.sign(&[&issuer]);
         aes(&format!("{name}/subkey"), subkey.as_bytes());
     }
-    aes("kept/masking", &expand("masks of serials"));
+    let births = derivation.sign(&[&ISSUER, b"births"]);
+    needle("kept/births", &births.as_bytes()[..16]);
     needle("kept/context", &expand("contexts")[..16]);
     for purpose in ["cookies", "handed over registers"] {
         let key = expand(purpose);
