@@ -12,10 +12,13 @@ use suite::Suite;
 fn main() {
     let mut suite = Suite::from_args();
     let (few, many) = (suite.size(1 << 20), suite.size(64 << 20));
-    let mut strikes = replay::strike(few);
-    strikes.push(caches::quick_cache(few));
-    strikes.push(caches::sliding_bloom(few));
-    suite.group("strike, 1 M tickets out", strikes);
-    suite.group("strike, 64 M tickets out", replay::strike(many));
+    replay::strike(few, |mut strikes| {
+        strikes.push(caches::quick_cache(few));
+        strikes.push(caches::sliding_bloom(few));
+        suite.group("strike, 1 M tickets out", strikes);
+    });
+    replay::strike(many, |strikes| {
+        suite.group("strike, 64 M tickets out", strikes);
+    });
     suite.finish();
 }

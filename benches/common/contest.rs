@@ -4,14 +4,17 @@ use std::time::{Duration, Instant};
 
 /// One way to do it. A round does it `ops` times and returns how long that took, without what it
 /// needed to prepare.
-pub struct Contestant {
+pub struct Entrant<'a> {
     pub name: &'static str,
     pub ops: u32,
-    round: Box<dyn FnMut() -> Duration>,
+    round: Box<dyn FnMut() -> Duration + 'a>,
 }
 
-impl Contestant {
-    pub fn new(name: &'static str, ops: usize, round: impl FnMut() -> Duration + 'static) -> Self {
+/// One that has all that it needs.
+pub type Contestant = Entrant<'static>;
+
+impl<'a> Entrant<'a> {
+    pub fn new(name: &'static str, ops: usize, round: impl FnMut() -> Duration + 'a) -> Self {
         Self {
             name,
             ops: u32::try_from(ops).expect("a round of fewer than 2^32"),
@@ -33,7 +36,7 @@ pub struct Lap {
 
 /// Runs all contestants in turn, again and again, and keeps the best round of each: whatever else
 /// the machine does slows all of them down, and some rounds of each not at all.
-pub fn race(contestants: &mut [Contestant], rounds: usize) -> Vec<Lap> {
+pub fn race(contestants: &mut [Entrant<'_>], rounds: usize) -> Vec<Lap> {
     let mut best = vec![Duration::MAX; contestants.len()];
     for _ in 0..rounds {
         for (contestant, best) in contestants.iter_mut().zip(&mut best) {

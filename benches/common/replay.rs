@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use dtls_session::EncryptedTicket;
 use dtls_session::keys::KeySnapshot;
-use dtls_session::replay::Strike;
+use dtls_session::replay::{ReplayCache, Strike};
 use dtls_session::ticket::{OpenedTicket, Scratch};
 
 use super::admission::{EmptyTicket, Gateway};
-use super::contest::{Contestant, Shuffler, time};
+use super::contest::{Contestant, Entrant, Shuffler, time};
 use super::flights::now;
 
 const BATCH: usize = 32;
-/// Few enough that what was opened is still near when it is struck, as it is in the engine.
-pub const ROUND: usize = 8 * BATCH;
+
+/// New names that a map is told in one round, all over it.
+pub const ROUND: usize = 1 << 13;
 
 /// Tickets that are struck, of those that are out: enough to touch the whole register, whose
 /// cache lines hold 512 bits each.
@@ -31,63 +32,79 @@ pub type Name = [u8; 16];
 
 /// Strikes in random order while `outstanding` tickets are out. The maps remember as many used
 /// ones, and forget after the timing what they were told in it.
-pub fn strike(outstanding: usize) -> Vec<Contestant> {
-    let mut gateway = Gateway::new(outstanding, SAMPLES.min(outstanding / 2));
-    let used = Arc::new(filled(outstanding));
-    vec![ours(&mut gateway), dash_map(&used), mutex(outstanding)]
-}
-
-/// Tickets that were opened are struck batch by batch. The register's memory is asked for a batch
-/// ahead, as the engine does when it opens tickets whose binders it has yet to verify.
 ///
-/// When all samples were struck they are struck again, which costs the same. The tickets stay
-/// `gateway`'s: another contestant may strike them, too.
-pub fn ours(gateway: &mut Gateway) -> Contestant {
-    fetched_ahead(gateway, 1)
+/// All of them strike for a while before they are timed: what another one has left in the caches,
+/// and what is asked of them between two strikes in a gateway, is not in their figures.
+pub fn strike<R>(outstanding: usize, compare: impl FnOnce(Vec<Entrant<'_>>) -> R) -> R {
+    let gateway = Gateway::new(outstanding, SAMPLES.min(outstanding / 2));
+    let used = Arc::new(filled(outstanding));
+    let maps = [dash_map(&used), mutex(outstanding)];
+    Opened::of(&gateway, |opened| {
+        compare([opened.strikes()].into_iter().chain(maps).collect())
+    })
 }
 
-/// The same, with the memory asked for so many batches ahead; 0: not at all.
-pub fn fetched_ahead(gateway: &mut Gateway, batches: usize) -> Contestant {
-    let engine = gateway.worker.engine().clone();
-    let reader = engine.keys().reader();
-    let mut tickets = gateway.opaque.clone();
-    tickets.truncate(tickets.len() / ROUND * ROUND);
-    // Not those that another contestant has just struck.
-    let rounds = tickets.len() / ROUND;
-    tickets.rotate_left(batches * rounds / 8 * ROUND);
-    let arrival = now();
-    let mut next = 0;
-    let mut scratch: Vec<_> = (0..ROUND).map(|_| Scratch::new()).collect();
-    Contestant::new("dtls-session, ReplayCache", ROUND, move || {
-        let (replay, keys) = (engine.replay(), reader.snapshot());
-        let places = tickets[next..][..ROUND].iter().zip(&mut scratch);
+/// Tickets of those that are out.
+#[derive(Clone, Copy)]
+pub struct Opened<'a> {
+    replay: &'a ReplayCache,
+    tickets: &'a [OpenedTicket<'a, 'a>],
+}
+
+impl<'a> Opened<'a> {
+    /// Opens some of `gateway`'s, in whole batches.
+    pub fn of<R>(gateway: &Gateway, work: impl FnOnce(Opened<'_>) -> R) -> R {
+        let engine = gateway.worker.engine();
+        let reader = engine.keys().reader();
+        let keys = reader.snapshot();
+        let (batches, _) = gateway.opaque.as_chunks::<BATCH>();
+        let sealed = batches.as_flattened();
+        let mut scratch: Vec<_> = sealed.iter().map(|_| Scratch::new()).collect();
         let open = |(ticket, scratch)| open(&keys, ticket, scratch);
-        let opened: Vec<OpenedTicket<'_, '_>> = places.map(open).collect();
+        let tickets: Vec<_> = sealed.iter().zip(&mut scratch).map(open).collect();
+        work(Opened {
+            replay: engine.replay(),
+            tickets: &tickets,
+        })
+    }
+
+    /// They are struck batch by batch. The register's memory is asked for a batch ahead, as the
+    /// engine does when it opens tickets whose binders it has yet to verify.
+    ///
+    /// Each time they are struck again, which costs the same.
+    pub fn strikes(self) -> Entrant<'a> {
+        self.fetched_ahead(1)
+    }
+
+    /// The same, with the memory asked for so many batches ahead; 0: not at all.
+    pub fn fetched_ahead(self, batches: usize) -> Entrant<'a> {
+        let name = "dtls-session, ReplayCache";
+        Entrant::new(name, self.tickets.len(), move || {
+            self.strike_all(batches);
+            time(|| self.strike_all(batches))
+        })
+    }
+
+    fn strike_all(self, batches: usize) {
+        let arrival = now();
+        let mut asked = self.tickets.chunks(BATCH);
+        let mut ask = || {
+            let batch = asked.next().into_iter().flatten();
+            batch.for_each(|ticket| self.replay.prefetch(ticket));
+        };
+        (0..batches).for_each(|_| ask());
         let mut known = 0;
-        let took = time(|| {
-            let mut asked = opened.chunks(BATCH);
-            let mut ask = || {
-                asked
-                    .next()
-                    .into_iter()
-                    .flatten()
-                    .for_each(|t| replay.prefetch(t))
-            };
-            (0..batches).for_each(|_| ask());
-            for batch in opened.chunks(BATCH) {
-                if batches > 0 {
-                    ask();
-                }
-                for ticket in batch {
-                    let strike = replay.check_and_record(ticket, b"", arrival);
-                    known += usize::from(matches!(strike, Strike::First | Strike::Replayed));
-                }
+        for batch in self.tickets.chunks(BATCH) {
+            if batches > 0 {
+                ask();
             }
-        });
-        assert_eq!(known, ROUND);
-        next = (next + ROUND) % tickets.len();
-        took
-    })
+            for ticket in batch {
+                let strike = self.replay.check_and_record(ticket, b"", arrival);
+                known += usize::from(matches!(strike, Strike::First | Strike::Replayed));
+            }
+        }
+        assert_eq!(known, self.tickets.len());
+    }
 }
 
 fn open<'k, 'b>(
@@ -131,16 +148,20 @@ pub fn strike_all(
     strike: impl Fn(Name) -> bool,
     forget: impl Fn(Name),
 ) -> Duration {
-    let names: Vec<Name> = (0..ROUND).map(|_| names.bytes()).collect();
-    let mut first = 0;
-    let took = time(|| {
-        for name in black_box(&names) {
-            first += usize::from(strike(*name));
-        }
-    });
-    assert_eq!(first, ROUND, "each is used once");
-    names.into_iter().for_each(forget);
-    took
+    let mut strike_new = || {
+        let names: Vec<Name> = (0..ROUND).map(|_| names.bytes()).collect();
+        let mut first = 0;
+        let took = time(|| {
+            for name in black_box(&names) {
+                first += usize::from(strike(*name));
+            }
+        });
+        assert_eq!(first, ROUND, "each is used once");
+        names.into_iter().for_each(&forget);
+        took
+    };
+    strike_new();
+    strike_new()
 }
 
 /// A map in which `outstanding` used tickets are remembered, filled by two threads.
@@ -150,7 +171,9 @@ pub fn filled(outstanding: usize) -> DashMap<Name, u64> {
 
 /// The same, but with fewer if that takes too long.
 pub fn filled_within(outstanding: usize, patience: Duration) -> DashMap<Name, u64> {
-    let used = DashMap::with_capacity(outstanding + ROUND);
+    // It grows as it is filled, so that however far that gets no page of it is touched for the
+    // first time when it is timed.
+    let used = DashMap::new();
     let start = Instant::now();
     let fill = |seed: u64, mut count: usize| {
         let mut random = Shuffler(seed);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 
-use crate::common::contest::{Contestant, race};
+use crate::common::contest::{Entrant, race};
 
 /// Interleaved rounds for the ratios.
 const ROUNDS: usize = 200;
@@ -37,7 +37,7 @@ impl Suite {
     }
 
     /// Measures `contestants`. The last column says how many times the first one's time each needs.
-    pub fn group(&mut self, name: &str, mut contestants: Vec<Contestant>) {
+    pub fn group(&mut self, name: &str, mut contestants: Vec<Entrant<'_>>) {
         let mut group = self.criterion.benchmark_group(name);
         for contestant in &mut contestants {
             group.throughput(Throughput::Elements(contestant.ops.into()));

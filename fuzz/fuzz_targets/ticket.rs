@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = (ticket.key_id(), ticket.issuer());
         let opened = ticket.open(&keys, &mut scratch)?;
         assert!(opened.is_home());
-        let is_session = match opened.payload {
+        let is_session = match opened.payload().expect("of this version") {
             Payload::Session(_) => true,
             Payload::Opaque {
                 bytes,

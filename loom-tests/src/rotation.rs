@@ -44,9 +44,9 @@ fn opens(reader: &KeyReader, ticket: &[u8]) -> bool {
     let ticket = EncryptedTicket::parse(ticket).unwrap();
     match ticket
         .open(&keys, &mut scratch)
-        .map(|opened| opened.payload)
+        .map(|opened| opened.payload())
     {
-        Ok(Payload::Opaque { bytes, .. }) => bytes == b"session",
+        Ok(Some(Payload::Opaque { bytes, .. })) => bytes == b"session",
         _ => false,
     }
 }

@@ -135,7 +135,7 @@ impl<'k> Judge<'_, 'k> {
             return Err(NoResumption::NoPskMode);
         }
         let (birth, index, identity) = self.first_opened(psks.identities(), scratch)?;
-        let Some(Payload::Session(session)) = scratch.payload() else {
+        let Some(Payload::Session(session)) = Payload::decode(scratch.plaintext()) else {
             return Err(NoResumption::OpaqueTicket);
         };
         if session.expires() <= self.now {

@@ -2,7 +2,6 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, handle_alloc_error};
-use std::ops::Deref;
 use std::ptr::{self, NonNull};
 
 use super::AtomicU64;
@@ -10,23 +9,16 @@ use super::AtomicU64;
 /// The usual size of a huge page, in bytes.
 pub(super) const HUGE_PAGE: usize = 2 << 20;
 
-/// Words that begin on a huge page. Bits are struck in random order, and with small pages nearly
-/// every strike would miss the TLB.
-pub(crate) struct Mapping {
-    words: NonNull<[AtomicU64]>,
-    /// What was mapped to have room for `words` to begin on a huge page.
+/// What is mapped for words that begin on a huge page. Bits are struck in random order, and with
+/// small pages nearly every strike would miss the TLB.
+pub(super) struct Mapping {
     base: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: it owns its memory, and gives out shared references to atomics only.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
 impl Mapping {
-    /// `count` words of zero.
-    pub(super) fn new(count: usize) -> Self {
+    /// `count` words of zero, as long as the mapping lives.
+    pub(super) fn new(count: usize) -> (NonNull<[AtomicU64]>, Self) {
         let used = count * size_of::<AtomicU64>();
         let len = used + HUGE_PAGE;
         let access = libc::PROT_READ | libc::PROT_WRITE;
@@ -43,27 +35,14 @@ impl Mapping {
         // SAFETY: the range lies in the mapping, and the advice changes what the memory lies on,
         // not what it holds. If the system refuses, the pages are small.
         unsafe { libc::madvise(start.as_ptr().cast(), used, libc::MADV_HUGEPAGE) };
-        Self {
-            words: NonNull::slice_from_raw_parts(start.cast(), count),
-            base,
-            len,
-        }
-    }
-}
-
-impl Deref for Mapping {
-    type Target = [AtomicU64];
-
-    #[inline]
-    fn deref(&self) -> &[AtomicU64] {
-        // SAFETY: mapped, aligned, zeroed, which is a valid atomic, and ours until the drop.
-        unsafe { self.words.as_ref() }
+        let words = NonNull::slice_from_raw_parts(start.cast(), count);
+        (words, Self { base, len })
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: this is the mapping of `new`, and nobody has a reference to it any more.
+        // SAFETY: this is the mapping of `new`, whose words live no longer than it.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
     }
 }
@@ -71,19 +50,14 @@ impl Drop for Mapping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::Ordering;
 
     #[test]
-    fn it_is_zero_on_huge_pages_and_all_of_it_can_be_written() {
+    fn words_begin_on_a_huge_page_and_lie_in_the_mapping() {
         let count = HUGE_PAGE / 8 + 3;
-        let words = Mapping::new(count);
-        assert_eq!(words.len(), count);
-        assert_eq!(words.as_ptr().addr() % HUGE_PAGE, 0);
-        assert!(
-            words
-                .iter()
-                .all(|word| word.swap(7, Ordering::Relaxed) == 0)
-        );
-        assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 7));
+        let (words, mapping) = Mapping::new(count);
+        let start = words.cast::<u8>().addr().get();
+        assert_eq!((words.len(), start % HUGE_PAGE), (count, 0));
+        let base = mapping.base.addr().get();
+        assert!(base <= start && start + count * 8 <= base + mapping.len);
     }
 }

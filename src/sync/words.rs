@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ops::Deref;
+use std::ptr::NonNull;
 
 use super::AtomicU64;
 #[cfg(all(target_os = "linux", not(dtls_session_loom)))]
@@ -9,19 +10,40 @@ use super::mapping::{HUGE_PAGE, Mapping};
 
 /// A block of words. A large one comes straight from the system and is backed by memory only where
 /// it is touched, so that growing a bitmap does not stall the worker that grows it.
-pub(crate) enum Words {
-    Allocated(Box<[AtomicU64]>),
-    #[cfg(all(target_os = "linux", not(dtls_session_loom)))]
-    Mapped(Mapping),
+pub(crate) struct Words {
+    /// Where they lie, whoever owns them: who strikes one of many blocks could not foretell which
+    /// kind it is.
+    words: NonNull<[AtomicU64]>,
+    owner: Owner,
 }
+
+enum Owner {
+    /// They are a box.
+    Allocator,
+    #[cfg(all(target_os = "linux", not(dtls_session_loom)))]
+    System(#[allow(dead_code)] Mapping),
+}
+
+// SAFETY: it owns its memory, and gives out shared references to atomics only.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
 
 /// `count` words of zero.
 pub(crate) fn zeroed_words(count: usize) -> Words {
     #[cfg(all(target_os = "linux", not(dtls_session_loom)))]
     if count * size_of::<AtomicU64>() >= HUGE_PAGE {
-        return Words::Mapped(Mapping::new(count));
+        let (words, mapping) = Mapping::new(count);
+        return Words {
+            words,
+            owner: Owner::System(mapping),
+        };
     }
-    Words::Allocated(allocate(count))
+    let words = Box::leak(allocate(count));
+    Words {
+        words: NonNull::from(words),
+        owner: Owner::Allocator,
+    }
 }
 
 impl Deref for Words {
@@ -29,10 +51,17 @@ impl Deref for Words {
 
     #[inline]
     fn deref(&self) -> &[AtomicU64] {
-        match self {
-            Self::Allocated(words) => words,
-            #[cfg(all(target_os = "linux", not(dtls_session_loom)))]
-            Self::Mapped(words) => words,
+        // SAFETY: allocated or mapped, aligned, zeroed, which is a valid atomic, and ours until
+        // the drop.
+        unsafe { self.words.as_ref() }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        if matches!(self.owner, Owner::Allocator) {
+            // SAFETY: the box of `zeroed_words`, and nobody has a reference to it any more.
+            drop(unsafe { Box::from_raw(self.words.as_ptr()) });
         }
     }
 }
@@ -51,4 +80,24 @@ const _: () = assert!(align_of::<AtomicU64>() == align_of::<u64>());
 #[cfg(dtls_session_loom)]
 fn allocate(count: usize) -> Box<[AtomicU64]> {
     (0..count).map(|_| AtomicU64::new(0)).collect()
+}
+
+#[cfg(all(test, not(dtls_session_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn all_words_are_zero_and_can_be_written_whoever_owns_them() {
+        for count in [0, 1, 512, (2 << 20) / 8, (2 << 20) / 8 + 3] {
+            let words = zeroed_words(count);
+            assert_eq!(words.len(), count);
+            assert!(
+                words
+                    .iter()
+                    .all(|word| word.swap(7, Ordering::Relaxed) == 0)
+            );
+            assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 7));
+        }
+    }
 }

@@ -45,8 +45,8 @@ impl Scratch {
 
     /// What was opened here last.
     #[inline]
-    pub(crate) fn payload(&self) -> Option<Payload<'_>> {
-        decode(self.bytes.get(..self.used.checked_sub(TAG)?)?)
+    pub(crate) fn plaintext(&self) -> &[u8] {
+        &self.bytes[..self.used.saturating_sub(TAG)]
     }
 
     /// Overwrites what was opened here with what is to be opened.
@@ -123,6 +123,33 @@ pub enum Payload<'a> {
     },
 }
 
+impl<'a> Payload<'a> {
+    #[inline]
+    pub(crate) fn decode(plaintext: &'a [u8]) -> Option<Self> {
+        if plaintext.first() != Some(&OPAQUE) {
+            return SessionState::decode(plaintext).map(Self::Session);
+        }
+        let (head, rest) = plaintext.split_first_chunk::<OPAQUE_HEAD>()?;
+        let [_, _, _, _, _, _, padding, l0, l1, l2, a, b, c, d, e, f] = *head;
+        Some(Self::Opaque {
+            bytes: rest.get(..rest.len().checked_sub(padding.into())?)?,
+            issued: from_millis48([a, b, c, d, e, f]),
+            lifetime: u32::from_be_bytes([0, l0, l1, l2]),
+        })
+    }
+
+    /// When the ticket expires.
+    #[must_use]
+    pub fn expires(&self) -> UnixMillis {
+        match self {
+            Self::Session(state) => state.expires(),
+            Self::Opaque {
+                issued, lifetime, ..
+            } => issued.saturating_add(Duration::from_secs((*lifetime).into())),
+        }
+    }
+}
+
 impl fmt::Debug for Payload<'_> {
     /// The bytes of a host may be its secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,8 +173,7 @@ impl fmt::Debug for Payload<'_> {
 pub struct OpenedTicket<'k, 'b> {
     pub(crate) key: &'k TicketKey,
     pub(crate) birth: BirthPlace,
-    /// What it holds.
-    pub payload: Payload<'b>,
+    plaintext: &'b [u8],
 }
 
 impl fmt::Debug for OpenedTicket<'_, '_> {
@@ -155,12 +181,19 @@ impl fmt::Debug for OpenedTicket<'_, '_> {
         f.debug_struct("OpenedTicket")
             .field("key", &self.key_id())
             .field("birth", &self.birth)
-            .field("payload", &self.payload)
+            .field("payload", &self.payload())
             .finish()
     }
 }
 
-impl OpenedTicket<'_, '_> {
+impl<'b> OpenedTicket<'_, 'b> {
+    /// What it holds. `None`: it is of another version of this format.
+    #[must_use]
+    #[inline]
+    pub fn payload(&self) -> Option<Payload<'b>> {
+        Payload::decode(self.plaintext)
+    }
+
     /// The key that sealed it.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
@@ -171,17 +204,6 @@ impl OpenedTicket<'_, '_> {
     #[must_use]
     pub fn is_home(&self) -> bool {
         self.birth.issuer == self.key.issuer()
-    }
-
-    /// When it expires.
-    #[must_use]
-    pub fn expires(&self) -> UnixMillis {
-        match self.payload {
-            Payload::Session(state) => state.expires(),
-            Payload::Opaque {
-                issued, lifetime, ..
-            } => issued.saturating_add(Duration::from_secs(lifetime.into())),
-        }
     }
 }
 
@@ -214,23 +236,22 @@ impl<'a> EncryptedTicket<'a> {
     }
 
     /// Authenticates and decrypts the ticket into `scratch`. Says nothing about expiry or use.
-    // Always: what it returns is large, and a core stalls where it copies what was just written.
-    #[inline(always)]
+    #[inline]
     pub fn open<'k, 'b>(
         &self,
         keys: &'k KeySnapshot<'_>,
         scratch: &'b mut Scratch,
     ) -> Result<OpenedTicket<'k, 'b>, OpenError> {
         let (key, birth) = self.open_into(keys, scratch)?;
-        let payload = scratch.payload().ok_or(OpenError::Malformed)?;
+        let plaintext = scratch.plaintext();
         Ok(OpenedTicket {
             key,
             birth,
-            payload,
+            plaintext,
         })
     }
 
-    /// The same; [`Scratch::payload`] has what the ticket holds.
+    /// The same; [`Scratch::plaintext`] has what the ticket holds.
     #[inline]
     pub(crate) fn open_into<'k>(
         &self,
@@ -386,20 +407,6 @@ impl From<NoSerial> for Error {
             NoSerial::Exhausted => Self::SerialsExhausted,
         }
     }
-}
-
-#[inline]
-fn decode(plaintext: &[u8]) -> Option<Payload<'_>> {
-    if plaintext.first() != Some(&OPAQUE) {
-        return SessionState::decode(plaintext).map(Payload::Session);
-    }
-    let (head, rest) = plaintext.split_first_chunk::<OPAQUE_HEAD>()?;
-    let [_, _, _, _, _, _, padding, l0, l1, l2, a, b, c, d, e, f] = *head;
-    Some(Payload::Opaque {
-        bytes: rest.get(..rest.len().checked_sub(padding.into())?)?,
-        issued: from_millis48([a, b, c, d, e, f]),
-        lifetime: u32::from_be_bytes([0, l0, l1, l2]),
-    })
 }
 
 #[inline]

@@ -12,25 +12,33 @@
 mod common;
 
 use common::admission::{BATCH, Gateway, ROUND, reject};
-use common::contest::{Contestant, time};
+use common::contest::{Contestant, Entrant, time};
 use common::flights::Flight;
-use common::{replay, tickets};
+use common::replay::Opened;
+use common::tickets;
 
-/// A name, and the round of which everything within [`common::contest::time`] counts.
-type Counted = (&'static str, fn() -> Contestant);
+/// A name, and what does it so many times: everything within [`common::contest::time`] counts.
+type Counted = (&'static str, fn() -> u32);
 
 const COUNTED: [Counted; 8] = [
-    ("open", || tickets::open_native().swap_remove(1)),
-    ("seal", || tickets::seal_opaque().swap_remove(0)),
-    ("issue", || tickets::issue().swap_remove(0)),
+    ("open", || once(tickets::open_native().swap_remove(1))),
+    ("seal", || once(tickets::seal_opaque().swap_remove(0))),
+    ("issue", || once(tickets::issue().swap_remove(0))),
     ("strike", || {
-        replay::ours(&mut Gateway::new(1 << 13, 2 * ROUND))
+        Opened::of(&Gateway::new(1 << 13, 2 * ROUND), |opened| {
+            once(opened.strikes())
+        })
     }),
-    ("unknown_key", || reject().swap_remove(1)),
-    ("forged_ticket", || reject().swap_remove(2)),
-    ("bad_binder", || reject().swap_remove(3)),
-    ("admit", admit),
+    ("unknown_key", || once(reject().swap_remove(1))),
+    ("forged_ticket", || once(reject().swap_remove(2))),
+    ("bad_binder", || once(reject().swap_remove(3))),
+    ("admit", || once(admit())),
 ];
+
+fn once(mut contestant: Entrant<'_>) -> u32 {
+    contestant.round();
+    contestant.ops
+}
 
 /// Fewer than elsewhere: under callgrind the clients take so long that the flights of a whole round
 /// would be late.
@@ -53,9 +61,7 @@ fn main() -> Result<(), String> {
         return Ok(());
     };
     let found = COUNTED.iter().find(|(name, _)| *name == wanted);
-    let (_, contestant) = found.ok_or(format!("nothing is called {wanted}"))?;
-    let mut contestant = contestant();
-    contestant.round();
-    println!("{}", contestant.ops);
+    let (_, count) = found.ok_or(format!("nothing is called {wanted}"))?;
+    println!("{}", count());
     Ok(())
 }

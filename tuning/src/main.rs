@@ -57,7 +57,7 @@ const QUICK: Effort = Effort {
     rounds: 80,
     all: false,
     tickets: 64 << 20,
-    patience: Duration::from_secs(18),
+    patience: Duration::from_secs(15),
 };
 
 const THOROUGH: Effort = Effort {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::common::admission::{Gateway, ROUND, reject};
-use crate::common::contest::{Contestant, Lap, race};
-use crate::common::replay::{self, filled_within};
+use crate::common::contest::{Entrant, Lap, race};
+use crate::common::replay::{Opened, dash_map, filled_within};
 use crate::common::tickets::{issue, open_native, seal_opaque};
 use crate::figures::Figures;
 use crate::rotation::Rotation;
@@ -34,7 +34,7 @@ pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
     let clients = (2 * rounds + 1) * ROUND;
     let clients = clients.min(tickets / 2);
     let start = Instant::now();
-    let mut gateway = Gateway::within(tickets, clients, effort.patience / 5 * 3);
+    let gateway = Gateway::within(tickets, clients, effort.patience / 5 * 3);
     let patience = effort.patience.saturating_sub(start.elapsed());
     let used = Arc::new(filled_within(tickets, patience));
     let issued: u64 = gateway
@@ -49,14 +49,15 @@ pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
     figures.section("Striking a ticket while so many are out");
     figures.add("outstanding", issued as f64);
     figures.add("outstanding_dashmap", used.len() as f64);
-    let strikes = vec![replay::ours(&mut gateway), replay::dash_map(&used)];
-    let [ours, dash_map] = laps(strikes, rounds);
+    let [ours, dash_map] = Opened::of(&gateway, |opened| {
+        laps(vec![opened.strikes(), dash_map(&used)], rounds)
+    });
     figures.add("strike_64m_ns", ours);
     figures.add("strike_dashmap_64m_ns", dash_map);
     figures.add("strike_ratio", ours / dash_map);
 
     figures.section("The same by how many batches ahead its memory is asked for");
-    let [never, one, two, four] = memory::prefetch(&mut gateway, rounds / 2);
+    let [never, one, two, four] = memory::prefetch(&gateway, rounds / 4);
     figures.add("strike_not_prefetched_ns", never);
     figures.add("strike_1_ahead_ns", one);
     figures.add("strike_2_ahead_ns", two);
@@ -167,7 +168,7 @@ pub(crate) fn pages(tickets: usize, effort: Effort, figures: &mut Figures) {
 }
 
 /// Nanoseconds of each contestant, in order.
-pub(crate) fn laps<const N: usize>(mut contestants: Vec<Contestant>, rounds: usize) -> [f64; N] {
+pub(crate) fn laps<const N: usize>(mut contestants: Vec<Entrant<'_>>, rounds: usize) -> [f64; N] {
     let laps = race(&mut contestants, rounds);
     let ns: Vec<f64> = laps.iter().map(|lap: &Lap| lap.ns).collect();
     ns.try_into()

@@ -2,15 +2,17 @@
 
 use crate::common::admission::Gateway;
 use crate::common::contest::race;
-use crate::common::replay::{SAMPLES, fetched_ahead};
+use crate::common::replay::{Opened, SAMPLES};
 
 /// How far ahead memory is asked for, in batches of 32.
 pub(crate) const AHEAD: [usize; 4] = [0, 1, 2, 4];
 
 /// Nanoseconds of a strike, by how far ahead its memory is asked for.
-pub(crate) fn prefetch(gateway: &mut Gateway, rounds: usize) -> [f64; AHEAD.len()] {
-    let mut contestants = AHEAD.map(|batches| fetched_ahead(gateway, batches));
-    let laps = race(&mut contestants, rounds);
+pub(crate) fn prefetch(gateway: &Gateway, rounds: usize) -> [f64; AHEAD.len()] {
+    let laps = Opened::of(gateway, |opened| {
+        let mut contestants = AHEAD.map(|batches| opened.fetched_ahead(batches));
+        race(&mut contestants, rounds)
+    });
     std::array::from_fn(|index| laps[index].ns)
 }
 
@@ -20,8 +22,11 @@ pub(crate) fn pages(tickets: usize, rounds: usize) -> Option<[f64; 2]> {
     let gateway = || Gateway::new(tickets, SAMPLES.min(tickets / 2));
     let huge = gateway();
     let small = without_huge_pages(gateway)?;
-    let mut contestants = [huge, small].map(|mut gateway| fetched_ahead(&mut gateway, 1));
-    let laps = race(&mut contestants, rounds);
+    let laps = Opened::of(&huge, |huge| {
+        Opened::of(&small, |small| {
+            race(&mut [huge, small].map(Opened::strikes), rounds)
+        })
+    });
     Some([laps[0].ns, laps[1].ns])
 }
 

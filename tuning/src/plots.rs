@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use crate::common::admission::Gateway;
 use crate::common::contest::race;
-use crate::common::replay::{self, SAMPLES, filled};
+use crate::common::replay::{self, Opened, SAMPLES, filled};
 use crate::plot::{Axis, Chart, Line, Scale};
 use crate::rotation::{Batches, Rotation};
 
@@ -129,10 +129,11 @@ fn outstanding(rounds: usize) -> Chart {
     let sizes = (12..=26).step_by(2).map(|power| 1_usize << power);
     let (mut ours, mut dash_map) = (Vec::new(), Vec::new());
     for size in sizes {
-        let mut gateway = Gateway::new(size, SAMPLES.min(size / 2));
+        let gateway = Gateway::new(size, SAMPLES.min(size / 2));
         let used = Arc::new(filled(size));
-        let mut strikes = [replay::ours(&mut gateway), replay::dash_map(&used)];
-        let laps = race(&mut strikes, rounds);
+        let laps = Opened::of(&gateway, |opened| {
+            race(&mut [opened.strikes(), replay::dash_map(&used)], rounds)
+        });
         ours.push((size as f64, laps[0].ns));
         dash_map.push((size as f64, laps[1].ns));
     }
