@@ -11,7 +11,7 @@ use crate::wire::AlertDescription;
 pub(crate) struct Flow<'w> {
     pub(crate) arrival: Arrival<'w>,
     pub(super) opened: Option<Opened<'w>>,
-    pub(super) decision: Decision,
+    pub(crate) decision: Decision,
 }
 
 /// A verdict, without what it carries.
@@ -60,10 +60,6 @@ impl<'w> Flow<'w> {
     /// A ClientHello was found, and nothing is decided yet.
     pub(crate) fn is_pending(&self) -> bool {
         matches!(self.decision, Decision::Pending)
-    }
-
-    pub(crate) fn decision(&self) -> Decision {
-        self.decision
     }
 
     pub(crate) fn verdict(&self) -> Verdict<'_> {

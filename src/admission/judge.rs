@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::flow::{Decision, Flow, Opened};
 use super::retransmission::Retransmissions;
 use super::verdict::{AbortReason, NoEarlyData, NoResumption};
-use super::{AddressPolicy, Arrival, Resumed, Retried, cookie};
+use super::{AddressPolicy, Arrival, Resumed, cookie};
 use crate::keys::{BirthPlace, KeyId, KeySnapshot, TicketKey};
 use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike};
 use crate::schedule::wide::{EarlyTraffic, Hello, WideHasher};
@@ -65,19 +65,22 @@ fn context<'w>(last: &mut LastName<'w>, key: &TicketKey, name: &'w [u8]) -> u64 
 
 impl<'k> Judge<'_, 'k> {
     /// Parses the ClientHello, opens its ticket into `scratch`, and begins its transcript.
+    // All of it is written to where it stays: a core stalls where it copies what was just written
+    // in other pieces.
     pub(crate) fn open<'w>(
         &self,
         flow: &mut Flow<'w>,
+        birth: &mut Birth<'k>,
         scratch: &'w mut Scratch,
         transcript: &'w mut Transcript,
         names: &mut Names<'w>,
-    ) -> Birth<'k> {
+    ) {
         let hello = flow.arrival.hello.insert(ClientHello::EMPTY);
         if let Err(malformed) = hello.read(flow.arrival.hello_body) {
             flow.arrival.hello = None;
             let why = AbortReason::MalformedClientHello;
             flow.decision = Decision::Abort(malformed.alert(), why);
-            return None;
+            return;
         }
         if let (Some(cookie), true) = (hello.cookie, hello.offers_dtls13) {
             let peer = flow.arrival.datagram.peer;
@@ -88,41 +91,31 @@ impl<'k> Judge<'_, 'k> {
                     AbortReason::InvalidCookie,
                 );
                 flow.decision = Decision::Abort(alert, why);
-                return None;
+                return;
             };
             flow.arrival.retried = Some(retried);
             flow.arrival.address_verified = true;
         }
-        let retried = flow.arrival.retried;
-        match self.opened(
-            hello,
-            flow.arrival.hello_body,
-            retried,
-            scratch,
-            transcript,
-            names,
-        ) {
-            Ok((birth, opened)) => {
-                seeded!("strike before binder" => self.strike(&opened, &birth));
-                flow.opened = Some(opened);
-                Some(birth)
-            }
-            Err(why) => {
-                flow.decision = Decision::FullHandshake(why);
-                None
-            }
+        let (arrival, opened) = (&flow.arrival, &mut flow.opened);
+        if let Err(why) = self.open_ticket(arrival, opened, birth, scratch, transcript, names) {
+            flow.decision = Decision::FullHandshake(why);
         }
+        seeded!("strike before binder" => if let (Some(opened), Some(birth)) = (&flow.opened, birth) {
+            self.strike(opened, birth);
+        });
     }
 
-    fn opened<'w>(
+    fn open_ticket<'w>(
         &self,
-        hello: &ClientHello<'w>,
-        hello_body: &'w [u8],
-        retried: Option<Retried<'w>>,
+        arrival: &Arrival<'w>,
+        opened: &mut Option<Opened<'w>>,
+        birth: &mut Birth<'k>,
         scratch: &'w mut Scratch,
         transcript: &'w mut Transcript,
         names: &mut Names<'w>,
-    ) -> Result<((&'k TicketKey, BirthPlace), Opened<'w>), NoResumption> {
+    ) -> Result<(), NoResumption> {
+        let hello = arrival.hello.as_ref().ok_or(NoResumption::NotDtls13)?;
+        let retried = arrival.retried;
         if !hello.offers_dtls13 {
             return Err(NoResumption::NotDtls13);
         }
@@ -134,14 +127,14 @@ impl<'k> Judge<'_, 'k> {
         if !(modes.psk_dhe_ke || modes.psk_ke && self.rules.psk_ke) {
             return Err(NoResumption::NoPskMode);
         }
-        let (birth, index, identity) = self.first_opened(psks.identities(), scratch)?;
+        let ((key, place), index, identity) = self.first_opened(psks.identities(), scratch)?;
         let Some(Payload::Session(session)) = Payload::decode(scratch.plaintext()) else {
             return Err(NoResumption::OpaqueTicket);
         };
         if session.expires() <= self.now {
             return Err(NoResumption::TicketExpired);
         }
-        let server_name = |name| context(&mut names.server_name, birth.0, name);
+        let server_name = |name| context(&mut names.server_name, key, name);
         if hello.server_name.map_or(0, server_name) != session.server_name {
             return Err(NoResumption::OtherServerName);
         }
@@ -158,7 +151,7 @@ impl<'k> Judge<'_, 'k> {
             0 => None,
             alpn => hello
                 .alpn()
-                .find(|protocol| context(&mut names.alpn, birth.0, protocol) == alpn),
+                .find(|protocol| context(&mut names.alpn, key, protocol) == alpn),
         };
         let same_alpn = match session.alpn {
             0 => hello.alpn().next().is_none(),
@@ -170,8 +163,9 @@ impl<'k> Judge<'_, 'k> {
             }
             None => transcript.restart(hash),
         }
-        transcript.add_header(HandshakeType::CLIENT_HELLO, hello_body.len());
-        let opened = Opened {
+        transcript.add_header(HandshakeType::CLIENT_HELLO, arrival.hello_body.len());
+        *birth = Some((key, place));
+        *opened = Some(Opened {
             resumed: Resumed {
                 session,
                 suite,
@@ -185,8 +179,8 @@ impl<'k> Judge<'_, 'k> {
             truncated_len: psks.truncated_len,
             hashed: None,
             obfuscated_age: identity.obfuscated_ticket_age,
-        };
-        Ok((birth, opened))
+        });
+        Ok(())
     }
 
     /// The first of the identities that opens. If none does, the reason of the first counts.
@@ -270,23 +264,22 @@ impl<'k> Judge<'_, 'k> {
         flow: &mut Flow<'_>,
         birth: &Birth<'k>,
         retransmissions: &mut Retransmissions,
-    ) {
+    ) -> Decision {
         let (Some(opened), Some(birth)) = (&flow.opened, birth) else {
-            return;
+            return flow.decision;
         };
         let peer = flow.arrival.datagram.peer;
         if retransmissions.is_repeated(peer, opened.binder, self.now) {
-            flow.decision = Decision::Retransmission;
-            return;
+            return Decision::Retransmission;
         }
         flow.arrival.address_verified |= opened.resumed.session.address == mapped(peer.ip());
         let refusal = self
             .refusal(&flow.arrival, opened)
             .or_else(|| self.strike(opened, birth));
-        flow.decision = match refusal {
+        match refusal {
             Some(why_not) => Decision::Resume(why_not),
             None => Decision::AcceptEarlyData,
-        };
+        }
     }
 
     /// What speaks against 0-RTT, but for a replay.
@@ -325,10 +318,8 @@ impl<'k> Judge<'_, 'k> {
     /// A handshake with 0-RTT cannot ask for another key share first.
     fn has_key_share(&self, hello: &ClientHello<'_>) -> bool {
         let psk_ke = self.rules.psk_ke && hello.psk_modes.is_some_and(|modes| modes.psk_ke);
-        psk_ke
-            || hello
-                .key_shares()
-                .any(|share| self.rules.groups.contains(&share.group))
+        let offered = |group| hello.key_shares().any(|share| share.group == group);
+        psk_ke || self.rules.groups.iter().any(|group| offered(*group))
     }
 
     fn strike(

@@ -118,12 +118,10 @@ impl Worker {
         let mut slots = [None; BATCH_MAX];
         for (flow, slot) in flows.iter_mut().zip(&mut slots) {
             let peer = flow.arrival.datagram.peer;
-            *slot = read(
-                flow,
-                &mut self.reassembly,
-                || flow_key(&shared.flow_key, peer),
-                now,
-            );
+            let flow_key = || flow_key(&shared.flow_key, peer);
+            if let Some(completed) = read(flow, &mut self.reassembly, flow_key, now) {
+                *slot = Some(completed);
+            }
         }
         let reassembly = &self.reassembly;
 
@@ -147,13 +145,13 @@ impl Worker {
                 flow.arrival.hello_body = reassembly.body(*slot);
             }
             if flow.is_pending() {
-                *birth = judge.open(flow, scratch, transcript, &mut names);
+                judge.open(flow, birth, scratch, transcript, &mut names);
             }
         }
         judge.verify(&mut flows, &births, &self.retransmissions);
         for (flow, birth) in flows.iter_mut().zip(&births) {
-            judge.decide(flow, birth, &mut self.retransmissions);
-            self.counters.count(flow.decision());
+            flow.decision = judge.decide(flow, birth, &mut self.retransmissions);
+            self.counters.count(flow.decision);
         }
         judge.derive(&mut flows);
         Admitted::new(flows, &mut self.spare, &self.reader, now)
