@@ -20,9 +20,9 @@ const BATCH: usize = 32;
 /// New names that a map is told in one round, all over it.
 pub const ROUND: usize = 1 << 13;
 
-/// Tickets that are struck, of those that are out: enough to touch the whole register, whose
-/// cache lines hold 512 bits each.
-pub const SAMPLES: usize = 1 << 18;
+/// Tickets that are struck, of those that are out: as many as the register of 64 M has cache
+/// lines, which hold 512 bits each.
+pub const SAMPLES: usize = 1 << 17;
 
 /// When used tickets expire, for the maps: it makes no difference to them.
 pub const EXPIRES: u64 = 1_900_000_000_000;

@@ -265,15 +265,13 @@ impl Drop for Lane {
 }
 
 /// The chunk of a serial and its place within: chunk `n > 0` begins at `FIRST_CHUNK << (n - 1)`.
+/// Without a branch, since nobody can foretell which chunk it is.
 #[inline]
 fn locate(serial: u32) -> (usize, u64) {
     let serial = u64::from(serial);
-    let doubled = serial / FIRST_CHUNK;
-    if doubled == 0 {
-        return (0, serial);
-    }
-    let chunk = doubled.ilog2() as usize + 1;
-    (chunk, serial - (FIRST_CHUNK << (chunk - 1)))
+    let chunk = u64::BITS - (serial / FIRST_CHUNK).leading_zeros();
+    let begin = FIRST_CHUNK * (1 << chunk >> 1);
+    (chunk as usize, serial - begin)
 }
 
 fn chunk_words(chunk: usize) -> usize {

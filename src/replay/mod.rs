@@ -74,7 +74,15 @@ impl Default for ReplayConfig {
 /// Remembers which 0-RTT flights were accepted. Any thread may ask.
 pub struct ReplayCache {
     protection: ReplayProtection,
-    recorder: Option<Recorder>,
+    memory: Memory,
+}
+
+enum Memory {
+    /// The bits of the ticket keys.
+    Bits,
+    Recorder(Recorder),
+    /// No early data is accepted.
+    None,
 }
 
 impl ReplayCache {
@@ -86,25 +94,24 @@ impl ReplayCache {
         now: UnixMillis,
     ) -> Result<Self, Error> {
         let span = config.freshness.span();
-        let slice = match config.protection {
-            ReplayProtection::SingleUseTickets | ReplayProtection::Disabled => None,
-            // An eighth of the window: little memory stands by for slices on their way out.
-            ReplayProtection::ClientHelloRecording => Some((span / 8).max(1)),
-            ReplayProtection::TimeWindowed => Some(millis(config.time_window).max(1)),
+        let recorder = |slice| {
+            let mut key = Zeroizing::new([0; 16]);
+            random.fill(&mut *key)?;
+            let recorder =
+                Recorder::new(config.recorder_bytes, lanes.max(1), slice, span, key, now);
+            let too_few = Error::Config("recorder_bytes: too few for the window");
+            recorder.map(Memory::Recorder).ok_or(too_few)
         };
-        let recorder = match slice {
-            None => None,
-            Some(slice) => {
-                let mut key = Zeroizing::new([0; 16]);
-                random.fill(&mut *key)?;
-                let recorder =
-                    Recorder::new(config.recorder_bytes, lanes.max(1), slice, span, key, now);
-                Some(recorder.ok_or(Error::Config("recorder_bytes: too few for the window"))?)
-            }
+        let memory = match config.protection {
+            ReplayProtection::SingleUseTickets => Memory::Bits,
+            ReplayProtection::Disabled => Memory::None,
+            // An eighth of the window: little memory stands by for slices on their way out.
+            ReplayProtection::ClientHelloRecording => recorder((span / 8).max(1))?,
+            ReplayProtection::TimeWindowed => recorder(millis(config.time_window).max(1))?,
         };
         Ok(Self {
             protection: config.protection,
-            recorder,
+            memory,
         })
     }
 
@@ -134,16 +141,16 @@ impl ReplayCache {
         binder: &[u8],
         expected_arrival: UnixMillis,
     ) -> Strike {
-        if self.protection == ReplayProtection::Disabled {
-            return Strike::Disabled;
-        }
-        match &self.recorder {
-            Some(recorder) => self.record(recorder, key, birth, binder, expected_arrival),
-            None => match key.strike(birth) {
+        match &self.memory {
+            Memory::Bits => match key.strike(birth) {
                 Bit::Struck => Strike::First,
                 Bit::WasStruck => Strike::Replayed,
                 Bit::Unknown => Strike::Unknown,
             },
+            Memory::Recorder(recorder) => {
+                self.record(recorder, key, birth, binder, expected_arrival)
+            }
+            Memory::None => Strike::Disabled,
         }
     }
 
@@ -192,6 +199,9 @@ impl ReplayCache {
     /// Bytes of the table of recorded flights.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.recorder.as_ref().map_or(0, Recorder::bytes)
+        match &self.memory {
+            Memory::Recorder(recorder) => recorder.bytes(),
+            Memory::Bits | Memory::None => 0,
+        }
     }
 }
