@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dtls_session::Engine;
+use dtls_session::keys::KeyConfig;
 use ring::rand::SystemRandom;
 
 use crate::common::admission::{BATCH, Gateway, admit};
@@ -65,7 +66,14 @@ impl Rotation {
 }
 
 pub(crate) fn run(rounds: usize) -> Rotation {
+    // Each of them has issued tickets that somebody still holds: no rotation is put off for want of
+    // a place.
+    let keys = KeyConfig {
+        max_keys: 1024,
+        ..KeyConfig::default()
+    };
     let engine = Engine::builder()
+        .keys(keys)
         .build(&SystemRandom::new(), now())
         .expect("built");
     let rotator = Rotator::default();
@@ -119,7 +127,7 @@ impl Rotator {
         let mut next = Instant::now();
         while !self.ends.load(Ordering::Relaxed) {
             if self.rotates.load(Ordering::Relaxed) {
-                // An error is a key too many: those of before have yet to leave.
+                // An error would be a key too many: those of before had yet to leave.
                 if engine.keys().rotate(now(), &SystemRandom::new()).is_ok() {
                     self.rotations.fetch_add(1, Ordering::Relaxed);
                 }
