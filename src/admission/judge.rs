@@ -114,11 +114,10 @@ impl<'k> Judge<'_, 'k> {
         transcript: &'w mut Transcript,
         names: &mut Names<'w>,
     ) -> Result<(), NoResumption> {
-        let hello = arrival.hello.as_ref().ok_or(NoResumption::NotDtls13)?;
+        let hello = arrival.hello.as_ref();
+        let hello = hello.filter(|hello| hello.offers_dtls13);
+        let hello = hello.ok_or(NoResumption::NotDtls13)?;
         let retried = arrival.retried;
-        if !hello.offers_dtls13 {
-            return Err(NoResumption::NotDtls13);
-        }
         let psks = hello
             .pre_shared_keys
             .as_ref()

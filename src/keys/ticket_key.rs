@@ -437,9 +437,7 @@ fn aead_key(bytes: &[u8]) -> LessSafeKey {
 fn births_key(derivation: &HmacKey, issuer: Issuer) -> Zeroizing<[u8; 16]> {
     let bytes = derivation.sign(&[&issuer.0.to_be_bytes(), b"births"]);
     let mut key = Zeroizing::new([0; 16]);
-    key.iter_mut()
-        .zip(bytes.as_bytes())
-        .for_each(|(to, byte)| *to = *byte);
+    key.copy_from_slice(&bytes.as_bytes()[..16]);
     key
 }
 

@@ -271,8 +271,9 @@ impl<'a> EncryptedTicket<'a> {
 
     #[inline]
     fn nonce(&self) -> [u8; NONCE_LEN] {
-        let [.., a, b, c, d, e, f, g, h, i, j, k, l] = *self.header;
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+        let mut nonce = [0; NONCE_LEN];
+        nonce.copy_from_slice(&self.header[HEADER - NONCE_LEN..]);
+        nonce
     }
 }
 
