@@ -202,5 +202,5 @@ impl TicketKey {
 
 /// Key, lane and serial.
 pub fn birth(ticket: &OpenedTicket<'_, '_>) -> (KeyId, u8, u32) {
-    (ticket.key_id(), ticket.birth.lane, ticket.birth.serial)
+    (ticket.key_id(), ticket.birth.lane(), ticket.birth.serial())
 }

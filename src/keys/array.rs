@@ -27,29 +27,27 @@ pub(crate) struct Entry {
 
 /// All keys that open tickets now, found by their id at once.
 pub(crate) struct KeyArray {
-    entries: Vec<Entry>,
-    active: usize,
-    /// Open addressing over ids, which are hashes already; twice as many places as keys, or more.
-    table: Box<[Option<(KeyId, u32)>]>,
+    active: Arc<TicketKey>,
+    /// Open addressing over ids, which are hashes already; twice as many places as keys, or more,
+    /// and a power of two.
+    table: Box<[Option<Arc<TicketKey>>]>,
 }
 
 impl KeyArray {
     /// `entries` holds exactly one active key, at `active`.
-    pub(crate) fn new(entries: Vec<Entry>, active: usize) -> Self {
+    pub(crate) fn new(entries: &[Entry], active: usize) -> Self {
         debug_assert!(entries[active].role == KeyRole::Active);
         let size = (entries.len() * 2).next_power_of_two();
         let mut table = vec![None; size].into_boxed_slice();
-        for (index, entry) in (0..).zip(&entries) {
-            let id = entry.key.id();
-            let mut place = first_place(id, size);
+        for entry in entries {
+            let mut place = first_place(entry.key.id(), size);
             while table[place].is_some() {
-                place = (place + 1) % size;
+                place = (place + 1) & (size - 1);
             }
-            table[place] = Some((id, index));
+            table[place] = Some(Arc::clone(&entry.key));
         }
         Self {
-            entries,
-            active,
+            active: Arc::clone(&entries[active].key),
             table,
         }
     }
@@ -57,24 +55,24 @@ impl KeyArray {
     /// The most bytes of an array of `keys`, but for the keys themselves.
     pub(crate) const fn bytes(keys: usize) -> usize {
         // The table has less than four places for each key.
-        let key = size_of::<Entry>() + 4 * size_of::<Option<(KeyId, u32)>>();
+        let key = 4 * size_of::<Option<Arc<TicketKey>>>();
         size_of::<Self>().saturating_add(keys.saturating_mul(key))
     }
 
     /// The key that seals.
     pub(crate) fn active(&self) -> &TicketKey {
-        &self.entries[self.active].key
+        &self.active
     }
 
     #[inline]
     pub(crate) fn find(&self, id: KeyId) -> Option<&TicketKey> {
         let mut place = first_place(id, self.table.len());
         // Ends, since at least half of the places are empty.
-        while let Some((found, index)) = self.table[place] {
-            if found == id {
-                return Some(&self.entries[index as usize].key);
+        while let Some(key) = &self.table[place] {
+            if key.id() == id {
+                return Some(key);
             }
-            place = (place + 1) % self.table.len();
+            place = (place + 1) & (self.table.len() - 1);
         }
         None
     }

@@ -155,7 +155,7 @@ impl TicketKeyManager {
             activates: now.0,
             deactivated: u64::MAX,
         };
-        let array = KeyArray::new(vec![first.clone()], 0);
+        let array = KeyArray::new(std::slice::from_ref(&first), 0);
         Ok(Self {
             shared: Arc::new(Shared {
                 config,
@@ -456,7 +456,7 @@ impl Shared {
             .map(|entry| Arc::clone(&entry.key))
             .collect();
         seeded!("sealing ended before grace" => sealed_out.iter().for_each(|key| key.end_sealing()));
-        let array = KeyArray::new(entries.to_vec(), active_index(entries));
+        let array = KeyArray::new(entries, active_index(entries));
         let end_sealing = move || sealed_out.iter().for_each(|key| key.end_sealing());
         self.array.replace(array, end_sealing);
     }

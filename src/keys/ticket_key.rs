@@ -91,8 +91,9 @@ pub(crate) const NONCE_LEN: usize = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BirthPlace {
     pub(crate) issuer: Issuer,
-    pub(crate) lane: u8,
-    pub(crate) serial: u32,
+    /// Lane and serial, in one word: a core stalls where it copies as a whole what it has just
+    /// written in pieces.
+    bits: u64,
 }
 
 impl BirthPlace {
@@ -112,12 +113,20 @@ impl BirthPlace {
     /// The place with these [`bytes`](Self::bytes), of a ticket of `issuer`.
     #[inline]
     pub(crate) const fn of(issuer: Issuer, [lane, a, b, c, d]: [u8; BIRTH_LEN]) -> Self {
-        let serial = u32::from_be_bytes([a, b, c, d]);
         Self {
             issuer,
-            lane,
-            serial,
+            bits: Self::bits(lane, u32::from_be_bytes([a, b, c, d])),
         }
+    }
+
+    #[inline]
+    pub(crate) const fn lane(&self) -> u8 {
+        (self.bits >> 32) as u8
+    }
+
+    #[inline]
+    pub(crate) const fn serial(&self) -> u32 {
+        self.bits as u32
     }
 }
 
@@ -205,6 +214,7 @@ impl TicketKey {
             + FOREIGN_ISSUERS * size_of::<ForeignKey>()
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> KeyId {
         self.id
     }
@@ -273,9 +283,9 @@ impl TicketKey {
     #[inline]
     pub(crate) fn prefetch(&self, birth: &BirthPlace) {
         if birth.issuer == self.issuer
-            && let Some(lane) = self.lane(birth.lane)
+            && let Some(lane) = self.lane(birth.lane())
         {
-            lane.prefetch(birth.serial);
+            lane.prefetch(birth.serial());
         }
     }
 
@@ -285,18 +295,18 @@ impl TicketKey {
         if birth.issuer != self.issuer {
             return self.strike_adopted(birth);
         }
-        self.lane(birth.lane)
-            .map_or(Bit::Unknown, |lane| lane.strike(birth.serial))
+        self.lane(birth.lane())
+            .map_or(Bit::Unknown, |lane| lane.strike(birth.serial()))
     }
 
     #[cold]
     fn strike_adopted(&self, birth: &BirthPlace) -> Bit {
-        let lane = usize::from(birth.lane);
+        let lane = usize::from(birth.lane());
         let adopted = self.adopted.get().and_then(|all| {
             let of_issuer = all.iter().find(|adopted| adopted.issuer == birth.issuer)?;
             of_issuer.lanes.get(lane)
         });
-        adopted.map_or(Bit::Unknown, |lane| lane.strike(birth.serial))
+        adopted.map_or(Bit::Unknown, |lane| lane.strike(birth.serial()))
     }
 
     /// Takes all bits out, those of earlier processes included. No ticket of before gets 0-RTT
@@ -486,7 +496,7 @@ mod tests {
             prop_assert_eq!(&place, &BirthPlace::bytes(lane, serial));
             prop_assert_eq!(
                 BirthPlace::of(Issuer(3), BirthPlace::bytes(lane, serial)),
-                BirthPlace { issuer: Issuer(3), lane, serial },
+                BirthPlace { issuer: Issuer(3), bits: BirthPlace::bits(lane, serial) },
             );
         }
     }
