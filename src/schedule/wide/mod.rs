@@ -1,5 +1,5 @@
 //! The ClientHellos and early traffic secrets of a whole batch: sixteen ClientHellos at once with AVX-512,
-//! two in turn with SHA-NI, or else one after the other.
+//! four in turn with SHA-NI, or else one after the other.
 //!
 //! SHA-384 goes through the functions of the rest of the key schedule.
 
@@ -141,7 +141,7 @@ impl WideHasher {
         }
     }
 
-    /// Two in turn with SHA-NI, or one after the other.
+    /// Some in turn with SHA-NI, or one after the other.
     #[inline]
     fn few_client_hellos<'a>(&self, hellos: impl Iterator<Item = Sha256Hello<'a>>) {
         let Some(sha_ni) = self.sha_ni else {
@@ -156,12 +156,13 @@ impl WideHasher {
         });
         in_turn(
             long_enough,
+            |four| sha_ni.client_hellos(four),
             |two| sha_ni.client_hellos(two),
             |alone| sha_ni.client_hellos(alone),
         );
     }
 
-    /// Two in turn with SHA-NI, or one after the other.
+    /// Some in turn with SHA-NI, or one after the other.
     #[inline]
     fn few_early_traffic_secrets<'a>(&self, jobs: impl Iterator<Item = Sha256EarlyTraffic<'a>>) {
         let Some(sha_ni) = self.sha_ni else {
@@ -169,22 +170,37 @@ impl WideHasher {
         };
         in_turn(
             jobs,
+            |four| sha_ni.early_traffic_secrets(four),
             |two| sha_ni.early_traffic_secrets(two),
             |alone| sha_ni.early_traffic_secrets(alone),
         );
     }
 }
 
-/// Hands over two and two, and what is left alone.
+/// Hands over four and four, and what is left as three, as two or alone.
 #[inline]
-fn in_turn<J>(jobs: impl Iterator<Item = J>, two: impl Fn([J; 2]), alone: impl Fn([J; 1])) {
-    let mut first = None;
-    jobs.for_each(|job| match first.take() {
-        Some(first) => two([first, job]),
-        None => first = Some(job),
+fn in_turn<J>(
+    jobs: impl Iterator<Item = J>,
+    four: impl Fn(&mut [Option<J>; 4]),
+    two: impl Fn(&mut [Option<J>; 2]),
+    alone: impl Fn(&mut [Option<J>; 1]),
+) {
+    let mut group = [const { None }; 4];
+    let mut len = 0;
+    jobs.for_each(|job| {
+        group[len] = Some(job);
+        len += 1;
+        if len == group.len() {
+            four(&mut group);
+            group = [const { None }; 4];
+            len = 0;
+        }
     });
-    if let Some(first) = first {
-        alone([first]);
+    match group {
+        [None, ..] => {}
+        [a, None, ..] => alone(&mut [a]),
+        [a, b, None, _] => two(&mut [a, b]),
+        mut three => four(&mut three),
     }
 }
 

@@ -37,11 +37,14 @@ impl ShaNi {
         None
     }
 
-    pub(super) fn client_hellos<const N: usize>(self, _: [Sha256Hello<'_>; N]) {
+    pub(super) fn client_hellos<const N: usize>(self, _: &mut [Option<Sha256Hello<'_>>; N]) {
         match self {}
     }
 
-    pub(super) fn early_traffic_secrets<const N: usize>(self, _: [Sha256EarlyTraffic<'_>; N]) {
+    pub(super) fn early_traffic_secrets<const N: usize>(
+        self,
+        _: &mut [Option<Sha256EarlyTraffic<'_>>; N],
+    ) {
         match self {}
     }
 }

@@ -1,9 +1,10 @@
 //! Many messages at once with the instructions of x86-64.
 
 mod avx512;
+mod four;
+mod in_turn;
 mod sha_ni;
 mod sixteen;
-mod two;
 
 use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello};
 

@@ -1,11 +1,11 @@
-//! The compression function of SHA-256 with SHA-NI, over one message or over two in turn: one
-//! instruction of a message waits for the last, and meanwhile the other message goes on.
+//! The compression function of SHA-256 with SHA-NI, over one message or over several in turn: one
+//! instruction of a message waits for the last, and meanwhile the other messages go on.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 use std::array;
 
-use super::K;
+use super::{K, four};
 
 /// Says that this CPU has the instructions.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +34,52 @@ const ZERO_WORDS: __m128i = unsafe { std::mem::zeroed() };
 
 pub(super) const ZERO: Words = [ZERO_WORDS; 4];
 
-/// Takes each chaining value over its block.
+/// Takes each chaining value over its block. Of the blocks nothing remains.
 #[inline(never)]
 #[target_feature(enable = "sha,avx")]
-pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: &[Words; N]) {
-    rounds(states, *blocks);
+pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: &mut [Words; N]) {
+    compress_here(states, blocks);
+}
+
+/// The same.
+#[inline]
+#[target_feature(enable = "sha,avx")]
+fn compress_here<const N: usize>(states: &mut [State; N], blocks: &mut [Words; N]) {
+    match (states.as_chunks_mut().0, blocks.as_chunks_mut().0) {
+        ([states], [blocks]) => four::compress(states, blocks),
+        _ => rounds(states, *blocks),
+    }
+}
+
+/// Takes those of the chaining values over their blocks that are `active`. Of the blocks nothing
+/// remains.
+#[inline(never)]
+#[target_feature(enable = "sha,avx")]
+pub(super) fn compress_some<const N: usize>(
+    states: &mut [State; N],
+    blocks: &mut [Words; N],
+    active: [bool; N],
+) {
+    let before = *states;
+    let mut which = (0..N).filter(|i| active[*i]);
+    match (which.next(), which.next(), which.next()) {
+        (Some(_), Some(_), Some(_)) => compress(states, blocks),
+        (Some(i), Some(j), None) => {
+            let mut two = [states[i], states[j]];
+            compress(&mut two, &mut [blocks[i], blocks[j]]);
+            [states[i], states[j]] = two;
+        }
+        (Some(i), ..) => compress(
+            array::from_mut(&mut states[i]),
+            array::from_mut(&mut blocks[i]),
+        ),
+        (None, ..) => {}
+    }
+    for (i, state) in states.iter_mut().enumerate() {
+        if !active[i] {
+            *state = before[i];
+        }
+    }
 }
 
 /// Takes each chaining value over its blocks, of which there may be more for one than for
@@ -46,20 +87,24 @@ pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: &[Words;
 #[inline(never)]
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress_blocks<const N: usize>(states: &mut [State; N], blocks: [&[[u8; 64]]; N]) {
-    let common = blocks.iter().map(|blocks| blocks.len()).min().unwrap_or(0);
-    let mut s = *states;
+    let lens = blocks.iter().map(|blocks| blocks.len());
+    let (common, rows) = (lens.clone().min().unwrap_or(0), lens.max().unwrap_or(0));
+    let mut words = [ZERO; N];
     for row in 0..common {
-        let mut words = [ZERO; N];
         for (words, blocks) in words.iter_mut().zip(blocks) {
             *words = load_block(&blocks[row]);
         }
-        rounds(&mut s, words);
+        compress_here(states, &mut words);
     }
-    *states = s;
-    for (state, blocks) in states.iter_mut().zip(blocks) {
-        for block in &blocks[common..] {
-            compress(array::from_mut(state), &[load_block(block)]);
+    for row in common..rows {
+        let mut active = [false; N];
+        for i in 0..N {
+            if let Some(block) = blocks[i].get(row) {
+                words[i] = load_block(block);
+                active[i] = true;
+            }
         }
+        compress_some(states, &mut words, active);
     }
 }
 
@@ -231,30 +276,69 @@ mod tests {
     use proptest::prelude::*;
     use sha2::block_api::compress256;
 
-    fn message() -> impl Strategy<Value = ([u32; 8], Vec<[u8; 64]>)> {
-        let block = prop::array::uniform32(any::<u16>())
-            .prop_map(|pairs| array::from_fn(|byte| pairs[byte / 2].to_be_bytes()[byte % 2]));
+    type Message = ([u32; 8], Vec<[u8; 64]>);
+
+    fn block_of(pairs: [u16; 32]) -> [u8; 64] {
+        array::from_fn(|byte| pairs[byte / 2].to_be_bytes()[byte % 2])
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let block = prop::array::uniform32(any::<u16>()).prop_map(block_of);
         let blocks = prop::collection::vec(block, 0..6);
         (prop::array::uniform8(any::<u32>()), blocks)
     }
 
+    fn agree<const N: usize>(messages: [&Message; N]) {
+        let Some(_) = ShaNi::detect() else {
+            return;
+        };
+        // SAFETY: the features were detected.
+        let ours = unsafe {
+            let mut states = messages.map(|(state, _)| State::load(state));
+            compress_blocks(&mut states, messages.map(|(_, blocks)| blocks.as_slice()));
+            states.map(|state| state.to_array())
+        };
+        let expected = messages.map(|(state, blocks)| {
+            let mut state = *state;
+            compress256(&mut state, blocks);
+            state
+        });
+        assert_eq!(ours, expected);
+    }
+
     proptest! {
         #[test]
-        fn two_are_compressed_as_sha2_compresses_each(
-            (mut x, x_blocks) in message(), (mut y, y_blocks) in message(),
+        fn all_are_compressed_as_sha2_compresses_each(messages in prop::array::uniform4(message())) {
+            let [a, b, ..] = &messages;
+            agree([a]);
+            agree([a, b]);
+            agree(messages.each_ref());
+        }
+
+        #[test]
+        fn only_the_active_are_compressed(
+            messages in prop::array::uniform4(message()), block in prop::array::uniform32(any::<u16>()),
+            active in prop::array::uniform4(any::<bool>()),
         ) {
             let Some(_) = ShaNi::detect() else {
                 return Ok(());
             };
+            let block = block_of(block);
+            let values = messages.map(|(state, _)| state);
             // SAFETY: the features were detected.
             let ours = unsafe {
-                let mut states = [State::load(&x), State::load(&y)];
-                compress_blocks(&mut states, [&x_blocks, &y_blocks]);
-                [states[0].to_array(), states[1].to_array()]
+                let mut states = values.map(|state| State::load(&state));
+                compress_some(&mut states, &mut [load_block(&block); 4], active);
+                states.map(|state| state.to_array())
             };
-            compress256(&mut x, &x_blocks);
-            compress256(&mut y, &y_blocks);
-            prop_assert_eq!(ours, [x, y]);
+            let expected: [_; 4] = array::from_fn(|i| {
+                let mut state = values[i];
+                if active[i] {
+                    compress256(&mut state, &[block]);
+                }
+                state
+            });
+            prop_assert_eq!(ours, expected);
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! What follows from one or two ClientHellos, hashed in turn with SHA-NI.
+//! What follows from one, two or four ClientHellos, hashed in turn with SHA-NI.
 //!
 //! A block that was written in pieces and is loaded as a whole waits until the pieces have reached
 //! the cache, which takes a third of a compression. So blocks are put together in registers, and
@@ -7,12 +7,11 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
-use std::array;
 use std::ops::Range;
 
 use super::sha_ni::{
-    ShaNi, State, Words, ZERO, big_endian, compress, compress_blocks, load, load_block, load_part,
-    store_block,
+    ShaNi, State, Words, ZERO, big_endian, compress, compress_blocks, compress_some, load,
+    load_block, load_part, store_block,
 };
 use super::{DIGEST_AT, Digest, Hashed, INFO_BLOCK, Secret, Sha256EarlyTraffic, Sha256Hello};
 use crate::schedule::hash::{Stream, Word};
@@ -21,7 +20,10 @@ impl ShaNi {
     /// As [`WideHasher::client_hellos`](crate::schedule::wide::WideHasher::client_hellos), for
     /// ClientHellos of which at least a block comes before the binders.
     #[inline]
-    pub(in super::super) fn client_hellos<const N: usize>(self, hellos: [Sha256Hello<'_>; N]) {
+    pub(in super::super) fn client_hellos<const N: usize>(
+        self,
+        hellos: &mut [Option<Sha256Hello<'_>>; N],
+    ) {
         // SAFETY: a value of this type exists only where the features were detected.
         unsafe { client_hellos(hellos) };
     }
@@ -31,7 +33,7 @@ impl ShaNi {
     #[inline]
     pub(in super::super) fn early_traffic_secrets<const N: usize>(
         self,
-        jobs: [Sha256EarlyTraffic<'_>; N],
+        jobs: &mut [Option<Sha256EarlyTraffic<'_>>; N],
     ) {
         // SAFETY: a value of this type exists only where the features were detected.
         unsafe { early_traffic_secrets(jobs) };
@@ -40,13 +42,15 @@ impl ShaNi {
 
 #[inline(never)]
 #[target_feature(enable = "sha,avx")]
-fn client_hellos<const N: usize>(mut hellos: [Sha256Hello<'_>; N]) {
+fn client_hellos<const N: usize>(hellos: &mut [Option<Sha256Hello<'_>>; N]) {
     let [mut states, mut inner, mut outer] = [[State::ZERO; N]; 3];
     let mut first = [ZERO; N];
     let [mut signed, mut full] = [Ends::NONE; 2];
     let [mut to_binders, mut to_end] = [[&[] as &[_]; N]; 2];
-    for i in 0..N {
-        let hello = &mut hellos[i];
+    for (i, hello) in hellos.iter_mut().enumerate() {
+        let Some(hello) = hello else {
+            continue;
+        };
         let (body, total) = (hello.body, hello.stream.total);
         states[i] = State::load(&hello.stream.state);
         first[i] = filled(hello.stream, body);
@@ -61,7 +65,7 @@ fn client_hellos<const N: usize>(mut hellos: [Sha256Hello<'_>; N]) {
         inner[i] = State::from_digest(&halves[0]);
         outer[i] = State::from_digest(&halves[1]);
     }
-    compress(&mut states, &first);
+    compress(&mut states, &mut first);
     compress_blocks(&mut states, to_binders);
     let signed = signed.digests(states);
     compress_blocks(&mut states, to_end);
@@ -69,7 +73,10 @@ fn client_hellos<const N: usize>(mut hellos: [Sha256Hello<'_>; N]) {
 
     padded(&signed, &mut first);
     let binders = hmac(inner, outer, &mut first);
-    for (i, hello) in hellos.into_iter().enumerate() {
+    for (i, hello) in hellos.iter_mut().enumerate() {
+        let Some(hello) = hello else {
+            continue;
+        };
         *hello.out = Some(Hashed {
             binder: Digest::from_words(&binders[i].to_array()),
             full: Digest::from_words(&digests[i].to_array()),
@@ -80,23 +87,29 @@ fn client_hellos<const N: usize>(mut hellos: [Sha256Hello<'_>; N]) {
 
 #[inline(never)]
 #[target_feature(enable = "sha,avx")]
-fn early_traffic_secrets<const N: usize>(jobs: [Sha256EarlyTraffic<'_>; N]) {
+fn early_traffic_secrets<const N: usize>(jobs: &mut [Option<Sha256EarlyTraffic<'_>>; N]) {
     let [mut inner, mut outer] = [[State::load(&u32::INITIAL); N]; 2];
     let [mut words, mut info] = [[ZERO; N]; 2];
     for (pad, states) in [(0x3636_3636, &mut inner), (0x5c5c_5c5c, &mut outer)] {
         let pad = _mm_set1_epi32(pad);
-        for (words, job) in words.iter_mut().zip(&jobs) {
+        for (words, job) in words.iter_mut().zip(&*jobs) {
+            let Some(job) = job else {
+                continue;
+            };
             let [low, high] = load(job.early_secret);
             let low = _mm_xor_si128(big_endian(low), pad);
             let high = _mm_xor_si128(big_endian(high), pad);
             *words = [low, high, pad, pad];
         }
-        compress(states, &words);
+        compress(states, &mut words);
     }
     // The places of the digest are zeros.
     const { assert!(DIGEST_AT == 16 + 5) };
     let [a, b, _, d] = load_block(&INFO_BLOCK);
-    for (info, job) in info.iter_mut().zip(&jobs) {
+    for (info, job) in info.iter_mut().zip(&*jobs) {
+        let Some(job) = job else {
+            continue;
+        };
         let [x, y] = load(job.client_hello);
         let in_b = big_endian(_mm_slli_si128::<5>(x));
         let c = big_endian(_mm_alignr_epi8::<11>(y, x));
@@ -104,7 +117,10 @@ fn early_traffic_secrets<const N: usize>(jobs: [Sha256EarlyTraffic<'_>; N]) {
         *info = [a, _mm_or_si128(b, in_b), c, _mm_or_si128(d, in_d)];
     }
     let secrets = hmac(inner, outer, &mut info);
-    for (job, secret) in jobs.into_iter().zip(secrets) {
+    for (job, secret) in jobs.iter_mut().zip(secrets) {
+        let Some(job) = job else {
+            continue;
+        };
         *job.out = Some(Secret::from_words(&secret.to_array()));
     }
 }
@@ -248,17 +264,17 @@ impl<const N: usize> Ends<N> {
     /// The digests, from the chaining values behind the whole blocks.
     #[inline]
     #[target_feature(enable = "sha,avx")]
-    fn digests(&self, mut states: [State; N]) -> [State; N] {
-        let [first, second] = &self.blocks;
+    fn digests(mut self, mut states: [State; N]) -> [State; N] {
+        let [first, second] = &mut self.blocks;
         compress(&mut states, first);
-        if self.len == [2; N] {
-            compress(&mut states, second);
-            return states;
+        let mut longer = [false; N];
+        for (longer, len) in longer.iter_mut().zip(self.len) {
+            *longer = len == 2;
         }
-        for i in 0..N {
-            if self.len[i] == 2 {
-                compress(array::from_mut(&mut states[i]), array::from_ref(&second[i]));
-            }
+        if longer == [true; N] {
+            compress(&mut states, second);
+        } else if longer != [false; N] {
+            compress_some(&mut states, second, longer);
         }
         states
     }

@@ -1,0 +1,181 @@
+//! The compression function of SHA-256 over four messages in turn with SHA-NI.
+//!
+//! An instruction of rounds takes four cycles, and a Zen 3 begins one in each: two messages leave
+//! it idle for half of the time. Four and their blocks do not fit into the registers, and a compiler
+//! moves chaining values out and in. Here the words stay in memory instead, where most of them wait
+//! for later. A compression takes 0.8 of what it takes with two in turn.
+#![allow(unsafe_code)]
+
+use std::arch::asm;
+
+use super::K;
+use super::sha_ni::{State, Words};
+
+/// Four rounds of the message whose block begins at `$at`, with the words at `$row` of it.
+macro_rules! rounds {
+    ($row:literal, $at:literal, $abef:literal, $cdgh:literal) => {
+        concat!(
+            "vmovdqa xmm0, [{words} + ",
+            $at,
+            " + ",
+            $row,
+            "]\n",
+            "vpaddd xmm0, xmm0, [{k} + ",
+            $row,
+            "]\n",
+            "sha256rnds2 ",
+            $cdgh,
+            ", ",
+            $abef,
+            "\n",
+            "vpshufd xmm0, xmm0, 0x0e\n",
+            "sha256rnds2 ",
+            $abef,
+            ", ",
+            $cdgh,
+            "\n",
+        )
+    };
+}
+
+/// Replaces the words at `$w0` by those sixteen places behind. `$last` has the words before these,
+/// and then these.
+macro_rules! next_words {
+    ($w0:literal, $w4:literal, $w8:literal, $at:literal, $last:literal) => {
+        concat!(
+            "vmovdqa xmm13, [{words} + ",
+            $at,
+            " + ",
+            $w0,
+            "]\n",
+            "sha256msg1 xmm13, [{words} + ",
+            $at,
+            " + ",
+            $w4,
+            "]\n",
+            "vpalignr xmm14, ",
+            $last,
+            ", [{words} + ",
+            $at,
+            " + ",
+            $w8,
+            "], 4\n",
+            "vpaddd xmm13, xmm13, xmm14\n",
+            "sha256msg2 xmm13, ",
+            $last,
+            "\n",
+            "vmovdqa ",
+            $last,
+            ", xmm13\n",
+            "vmovdqa [{words} + ",
+            $at,
+            " + ",
+            $w0,
+            "], xmm13\n",
+        )
+    };
+}
+
+/// Four rounds of each message, and the words for later.
+macro_rules! row {
+    ($w0:literal, $w4:literal, $w8:literal) => {
+        concat!(
+            rounds!($w0, "0", "xmm1", "xmm2"),
+            next_words!($w0, $w4, $w8, "0", "xmm9"),
+            rounds!($w0, "64", "xmm3", "xmm4"),
+            next_words!($w0, $w4, $w8, "64", "xmm10"),
+            rounds!($w0, "128", "xmm5", "xmm6"),
+            next_words!($w0, $w4, $w8, "128", "xmm11"),
+            rounds!($w0, "192", "xmm7", "xmm8"),
+            next_words!($w0, $w4, $w8, "192", "xmm12"),
+        )
+    };
+}
+
+/// Four rounds of each message.
+macro_rules! last_row {
+    ($w0:literal) => {
+        concat!(
+            rounds!($w0, "0", "xmm1", "xmm2"),
+            rounds!($w0, "64", "xmm3", "xmm4"),
+            rounds!($w0, "128", "xmm5", "xmm6"),
+            rounds!($w0, "192", "xmm7", "xmm8"),
+        )
+    };
+}
+
+/// Adds what the chaining value at `$at` was before.
+macro_rules! add {
+    ($at:literal, $state:literal) => {
+        concat!(
+            "vpaddd ",
+            $state,
+            ", ",
+            $state,
+            ", [{states} + ",
+            $at,
+            "]\n",
+            "vmovdqa [{states} + ",
+            $at,
+            "], ",
+            $state,
+            "\n",
+        )
+    };
+}
+
+/// Takes each chaining value over its block. Of the blocks nothing remains.
+#[inline]
+#[target_feature(enable = "sha,avx")]
+pub(super) fn compress(states: &mut [State; 4], blocks: &mut [Words; 4]) {
+    // SAFETY: it reads and writes the two arguments, which are aligned to 16 bytes, and reads K,
+    // at which 4 times 64 bytes lie. The caller has the instructions.
+    unsafe {
+        asm!(
+            // What others left in the upper halves of the registers, the instructions of SHA-NI
+            // would have to carry along.
+            "vzeroupper",
+            "vmovdqa xmm1, [{states}]",
+            "vmovdqa xmm2, [{states} + 16]",
+            "vmovdqa xmm3, [{states} + 32]",
+            "vmovdqa xmm4, [{states} + 48]",
+            "vmovdqa xmm5, [{states} + 64]",
+            "vmovdqa xmm6, [{states} + 80]",
+            "vmovdqa xmm7, [{states} + 96]",
+            "vmovdqa xmm8, [{states} + 112]",
+            "vmovdqa xmm9, [{words} + 48]",
+            "vmovdqa xmm10, [{words} + 112]",
+            "vmovdqa xmm11, [{words} + 176]",
+            "vmovdqa xmm12, [{words} + 240]",
+            "2:",
+            row!("0", "16", "32"),
+            row!("16", "32", "48"),
+            row!("32", "48", "0"),
+            row!("48", "0", "16"),
+            "add {k}, 64",
+            "dec {times:e}",
+            "jnz 2b",
+            last_row!("0"),
+            last_row!("16"),
+            last_row!("32"),
+            last_row!("48"),
+            add!("0", "xmm1"),
+            add!("16", "xmm2"),
+            add!("32", "xmm3"),
+            add!("48", "xmm4"),
+            add!("64", "xmm5"),
+            add!("80", "xmm6"),
+            add!("96", "xmm7"),
+            add!("112", "xmm8"),
+            states = in(reg) states,
+            words = in(reg) blocks,
+            k = inout(reg) K.as_ptr() => _,
+            times = inout(reg) 3 => _,
+            out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
+            out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
+            out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+            out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+            options(nostack),
+        );
+    }
+}
