@@ -18,11 +18,17 @@ pub(crate) mod extension_type {
     pub(crate) const CONNECTION_ID: u16 = 54;
 }
 
-/// Reads the extensions of `block` (without its length) in order, each at most once.
+/// Types below this are told by a bit each.
+const LOW: u16 = 64;
+
+/// Reads the extensions of a block (without its length) in order, each at most once.
 pub(crate) struct Extensions<'a> {
     block: &'a [u8],
     reader: Reader<'a>,
-    seen: Seen,
+    /// The types that came: a bit for each below [`LOW`], where the assigned ones are.
+    low: u64,
+    /// How many others came.
+    high: usize,
 }
 
 impl<'a> Extensions<'a> {
@@ -30,7 +36,8 @@ impl<'a> Extensions<'a> {
         Self {
             block,
             reader: Reader::new(block),
-            seen: Seen::NONE,
+            low: 0,
+            high: 0,
         }
     }
 
@@ -38,11 +45,23 @@ impl<'a> Extensions<'a> {
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(u16, &'a [u8])>, Malformed> {
         if self.reader.is_empty() {
-            return Ok(None);
+            return match self.high {
+                0 | 1 => Ok(None),
+                _ => high_differ(self.block).map(|()| None),
+            };
         }
-        let extension_type = self.reader.u16()?;
-        let data = self.reader.vec16()?;
-        self.seen.insert(extension_type, self.block)?;
+        let &[t0, t1, l0, l1] = self.reader.array()?;
+        let extension_type = u16::from_be_bytes([t0, t1]);
+        let data = self.reader.take(u16::from_be_bytes([l0, l1]).into())?;
+        if extension_type < LOW {
+            let bit = 1 << extension_type;
+            if self.low & bit != 0 {
+                return Err(Malformed::DuplicateExtension);
+            }
+            self.low |= bit;
+        } else {
+            self.high += 1;
+        }
         Ok(Some((extension_type, data)))
     }
 
@@ -53,46 +72,29 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// The types seen so far: a bit for each of the assigned low codes, a short list for the rest.
-/// Who sends more than the list holds pays with one pass over all his extensions, no more.
-struct Seen {
-    low: u64,
-    high: [u16; 8],
-    high_len: usize,
-}
-
-impl Seen {
-    const NONE: Self = Self {
-        low: 0,
-        high: [0; 8],
-        high_len: 0,
-    };
-
-    #[inline]
-    fn insert(&mut self, extension_type: u16, block: &[u8]) -> Result<(), Malformed> {
-        if extension_type < 64 {
-            let bit = 1 << extension_type;
-            if self.low & bit != 0 {
-                return Err(Malformed::DuplicateExtension);
-            }
-            self.low |= bit;
-            return Ok(());
+/// The types from [`LOW`] on all differ. A short list is enough for what clients send; who sends
+/// more pays with one more pass over all his extensions.
+#[cold]
+fn high_differ(block: &[u8]) -> Result<(), Malformed> {
+    let mut seen = [0; 8];
+    let mut len = 0;
+    let mut reader = Reader::new(block);
+    while !reader.is_empty() {
+        let extension_type = reader.u16()?;
+        reader.vec16()?;
+        if extension_type < LOW {
+            continue;
         }
-        let known = self.high.get(..self.high_len).unwrap_or(&self.high);
-        if known.contains(&extension_type) {
+        if seen[..len].contains(&extension_type) {
             return Err(Malformed::DuplicateExtension);
         }
-        if let Some(free) = self.high.get_mut(self.high_len) {
-            *free = extension_type;
-        } else if self.high_len == self.high.len() {
-            all_differ(block)?;
-        } else {
-            // All of the block has been compared already.
-            return Ok(());
-        }
-        self.high_len += 1;
-        Ok(())
+        let Some(free) = seen.get_mut(len) else {
+            return all_differ(block);
+        };
+        *free = extension_type;
+        len += 1;
     }
+    Ok(())
 }
 
 /// A bit for each of the 65536 types: linear in the bytes received, whatever was sent.

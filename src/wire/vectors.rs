@@ -38,10 +38,14 @@ pub(crate) fn each<'a, T>(
 }
 
 /// The items of bytes that [`each`] has found right.
-pub(crate) fn items<'a, T>(
+#[inline]
+pub(crate) fn items<'a, T, F>(
     bytes: &'a [u8],
-    item: fn(&mut Reader<'a>) -> Result<T, Malformed>,
-) -> impl Iterator<Item = T> + Clone + use<'a, T> {
+    item: F,
+) -> impl Iterator<Item = T> + Clone + use<'a, T, F>
+where
+    F: Fn(&mut Reader<'a>) -> Result<T, Malformed> + Clone,
+{
     let mut reader = Reader::new(bytes);
     std::iter::from_fn(move || item(&mut reader).ok())
 }
