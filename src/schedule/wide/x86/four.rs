@@ -12,66 +12,32 @@ use super::K;
 use super::sha_ni::{State, Words};
 
 /// Four rounds of the message whose block begins at `$at`, with the words at `$row` of it.
+#[rustfmt::skip]
 macro_rules! rounds {
     ($row:literal, $at:literal, $abef:literal, $cdgh:literal) => {
         concat!(
-            "vmovdqa xmm0, [{words} + ",
-            $at,
-            " + ",
-            $row,
-            "]\n",
-            "vpaddd xmm0, xmm0, [{k} + ",
-            $row,
-            "]\n",
-            "sha256rnds2 ",
-            $cdgh,
-            ", ",
-            $abef,
-            "\n",
+            "vmovdqa xmm0, [{words} + ", $at, " + ", $row, "]\n",
+            "vpaddd xmm0, xmm0, [{k} + ", $row, "]\n",
+            "sha256rnds2 ", $cdgh, ", ", $abef, "\n",
             "vpshufd xmm0, xmm0, 0x0e\n",
-            "sha256rnds2 ",
-            $abef,
-            ", ",
-            $cdgh,
-            "\n",
+            "sha256rnds2 ", $abef, ", ", $cdgh, "\n",
         )
     };
 }
 
 /// Replaces the words at `$w0` by those sixteen places behind. `$last` has the words before these,
 /// and then these.
+#[rustfmt::skip]
 macro_rules! next_words {
     ($w0:literal, $w4:literal, $w8:literal, $at:literal, $last:literal) => {
         concat!(
-            "vmovdqa xmm13, [{words} + ",
-            $at,
-            " + ",
-            $w0,
-            "]\n",
-            "sha256msg1 xmm13, [{words} + ",
-            $at,
-            " + ",
-            $w4,
-            "]\n",
-            "vpalignr xmm14, ",
-            $last,
-            ", [{words} + ",
-            $at,
-            " + ",
-            $w8,
-            "], 4\n",
+            "vmovdqa xmm13, [{words} + ", $at, " + ", $w0, "]\n",
+            "sha256msg1 xmm13, [{words} + ", $at, " + ", $w4, "]\n",
+            "vpalignr xmm14, ", $last, ", [{words} + ", $at, " + ", $w8, "], 4\n",
             "vpaddd xmm13, xmm13, xmm14\n",
-            "sha256msg2 xmm13, ",
-            $last,
-            "\n",
-            "vmovdqa ",
-            $last,
-            ", xmm13\n",
-            "vmovdqa [{words} + ",
-            $at,
-            " + ",
-            $w0,
-            "], xmm13\n",
+            "sha256msg2 xmm13, ", $last, "\n",
+            "vmovdqa ", $last, ", xmm13\n",
+            "vmovdqa [{words} + ", $at, " + ", $w0, "], xmm13\n",
         )
     };
 }
@@ -104,22 +70,13 @@ macro_rules! last_row {
     };
 }
 
-/// Adds what the chaining value at `$at` was before.
+/// Adds what the half of a chaining value at `$at` was before.
+#[rustfmt::skip]
 macro_rules! add {
-    ($at:literal, $state:literal) => {
+    ($at:literal, $half:literal) => {
         concat!(
-            "vpaddd ",
-            $state,
-            ", ",
-            $state,
-            ", [{states} + ",
-            $at,
-            "]\n",
-            "vmovdqa [{states} + ",
-            $at,
-            "], ",
-            $state,
-            "\n",
+            "vpaddd ", $half, ", ", $half, ", [{states} + ", $at, "]\n",
+            "vmovdqa [{states} + ", $at, "], ", $half, "\n",
         )
     };
 }
@@ -128,8 +85,9 @@ macro_rules! add {
 #[inline]
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress(states: &mut [State; 4], blocks: &mut [Words; 4]) {
-    // SAFETY: it reads and writes the two arguments, which are aligned to 16 bytes, and reads K,
-    // at which 4 times 64 bytes lie. The caller has the instructions.
+    // SAFETY: it reads and writes the two arguments, which are aligned to 16 bytes and lie in memory
+    // as they are written in Rust, and reads K, which is as long as its loop reads. The caller has
+    // the instructions.
     unsafe {
         asm!(
             // What others left in the upper halves of the registers, the instructions of SHA-NI

@@ -21,6 +21,7 @@ impl ShaNi {
 
 /// A chaining value, in the order of the instructions, from the high word down.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(super) struct State {
     abef: __m128i,
     cdgh: __m128i,
