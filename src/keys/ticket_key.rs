@@ -112,10 +112,10 @@ impl BirthPlace {
 
     /// The place with these [`bytes`](Self::bytes), of a ticket of `issuer`.
     #[inline]
-    pub(crate) const fn of(issuer: Issuer, [lane, a, b, c, d]: [u8; BIRTH_LEN]) -> Self {
+    pub(crate) const fn of(issuer: Issuer, [a, b, c, d, e]: [u8; BIRTH_LEN]) -> Self {
         Self {
             issuer,
-            bits: Self::bits(lane, u32::from_be_bytes([a, b, c, d])),
+            bits: u64::from_be_bytes([0, 0, 0, a, b, c, d, e]),
         }
     }
 

@@ -169,8 +169,7 @@ impl ReplayCache {
         let recorded = if self.protection == ReplayProtection::TimeWindowed {
             let mut identity = [0; 13];
             identity[..8].copy_from_slice(&key.id().0.to_be_bytes());
-            identity[8] = birth.lane();
-            identity[9..].copy_from_slice(&birth.serial().to_be_bytes());
+            identity[8..].copy_from_slice(&BirthPlace::bytes(birth.lane(), birth.serial()));
             recorder.record(birth.lane(), expected_arrival, &identity)
         } else {
             recorder.record(birth.lane(), expected_arrival, binder)

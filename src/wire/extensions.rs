@@ -147,6 +147,13 @@ mod tests {
     }
 
     #[test]
+    fn a_duplicate_among_few_unknown_types_is_found() {
+        assert_eq!(read(&[1000, 43, 1001]), Ok(vec![1000, 43, 1001]));
+        let twice = [1000, 43, 1001, 1000];
+        assert_eq!(read(&twice), Err(Malformed::DuplicateExtension));
+    }
+
+    #[test]
     fn a_late_duplicate_among_many_unknown_types_is_found() {
         let mut types: Vec<u16> = (1000..1100).collect();
         assert_eq!(read(&types).as_ref(), Ok(&types));

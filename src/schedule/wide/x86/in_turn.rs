@@ -18,7 +18,8 @@ use crate::schedule::hash::{Stream, Word};
 
 impl ShaNi {
     /// As [`WideHasher::client_hellos`](crate::schedule::wide::WideHasher::client_hellos), for
-    /// ClientHellos of which at least a block comes before the binders.
+    /// ClientHellos of which at least a block comes before the binders. Those that are there come
+    /// first.
     #[inline]
     pub(in super::super) fn client_hellos<const N: usize>(
         self,
@@ -30,6 +31,7 @@ impl ShaNi {
 
     /// As
     /// [`WideHasher::early_traffic_secrets`](crate::schedule::wide::WideHasher::early_traffic_secrets).
+    /// Those that are there come first.
     #[inline]
     pub(in super::super) fn early_traffic_secrets<const N: usize>(
         self,
@@ -47,10 +49,7 @@ fn client_hellos<const N: usize>(hellos: &mut [Option<Sha256Hello<'_>>; N]) {
     let mut first = [ZERO; N];
     let [mut signed, mut full] = [Ends::NONE; 2];
     let [mut to_binders, mut to_end] = [[&[] as &[_]; N]; 2];
-    for (i, hello) in hellos.iter_mut().enumerate() {
-        let Some(hello) = hello else {
-            continue;
-        };
+    for (i, hello) in hellos.iter_mut().flatten().enumerate() {
         let (body, total) = (hello.body, hello.stream.total);
         states[i] = State::load(&hello.stream.state);
         first[i] = filled(hello.stream, body);
@@ -73,10 +72,7 @@ fn client_hellos<const N: usize>(hellos: &mut [Option<Sha256Hello<'_>>; N]) {
 
     padded(&signed, &mut first);
     let binders = hmac(inner, outer, &mut first);
-    for (i, hello) in hellos.iter_mut().enumerate() {
-        let Some(hello) = hello else {
-            continue;
-        };
+    for (i, hello) in hellos.iter_mut().flatten().enumerate() {
         *hello.out = Some(Hashed {
             binder: Digest::from_words(&binders[i].to_array()),
             full: Digest::from_words(&digests[i].to_array()),
@@ -92,10 +88,7 @@ fn early_traffic_secrets<const N: usize>(jobs: &mut [Option<Sha256EarlyTraffic<'
     let [mut words, mut info] = [[ZERO; N]; 2];
     for (pad, states) in [(0x3636_3636, &mut inner), (0x5c5c_5c5c, &mut outer)] {
         let pad = _mm_set1_epi32(pad);
-        for (words, job) in words.iter_mut().zip(&*jobs) {
-            let Some(job) = job else {
-                continue;
-            };
+        for (words, job) in words.iter_mut().zip(jobs.iter().flatten()) {
             let [low, high] = load(job.early_secret);
             let low = _mm_xor_si128(big_endian(low), pad);
             let high = _mm_xor_si128(big_endian(high), pad);
@@ -106,10 +99,7 @@ fn early_traffic_secrets<const N: usize>(jobs: &mut [Option<Sha256EarlyTraffic<'
     // The places of the digest are zeros.
     const { assert!(DIGEST_AT == 16 + 5) };
     let [a, b, _, d] = load_block(&INFO_BLOCK);
-    for (info, job) in info.iter_mut().zip(&*jobs) {
-        let Some(job) = job else {
-            continue;
-        };
+    for (info, job) in info.iter_mut().zip(jobs.iter().flatten()) {
         let [x, y] = load(job.client_hello);
         let in_b = big_endian(_mm_slli_si128::<5>(x));
         let c = big_endian(_mm_alignr_epi8::<11>(y, x));
@@ -117,10 +107,7 @@ fn early_traffic_secrets<const N: usize>(jobs: &mut [Option<Sha256EarlyTraffic<'
         *info = [a, _mm_or_si128(b, in_b), c, _mm_or_si128(d, in_d)];
     }
     let secrets = hmac(inner, outer, &mut info);
-    for (job, secret) in jobs.iter_mut().zip(secrets) {
-        let Some(job) = job else {
-            continue;
-        };
+    for (job, secret) in jobs.iter_mut().flatten().zip(secrets) {
         *job.out = Some(Secret::from_words(&secret.to_array()));
     }
 }
@@ -271,11 +258,7 @@ impl<const N: usize> Ends<N> {
         for (longer, len) in longer.iter_mut().zip(self.len) {
             *longer = len == 2;
         }
-        if longer == [true; N] {
-            compress(&mut states, second);
-        } else if longer != [false; N] {
-            compress_some(&mut states, second, longer);
-        }
+        compress_some(&mut states, second, longer);
         states
     }
 }

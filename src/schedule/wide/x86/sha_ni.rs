@@ -42,7 +42,7 @@ pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: &mut [Wo
     compress_here(states, blocks);
 }
 
-/// The same.
+/// The same, for blocks that lie in registers.
 #[inline]
 #[target_feature(enable = "sha,avx")]
 fn compress_here<const N: usize>(states: &mut [State; N], blocks: &mut [Words; N]) {
@@ -54,31 +54,45 @@ fn compress_here<const N: usize>(states: &mut [State; N], blocks: &mut [Words; N
 
 /// Takes those of the chaining values over their blocks that are `active`. Of the blocks nothing
 /// remains.
-#[inline(never)]
+#[inline]
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress_some<const N: usize>(
     states: &mut [State; N],
     blocks: &mut [Words; N],
     active: [bool; N],
 ) {
-    let before = *states;
+    if active == [true; N] {
+        compress_here(states, blocks);
+    } else if active != [false; N] {
+        compress_few(states, blocks, active);
+    }
+}
+
+/// The same, if it is not all and not none.
+#[inline(never)]
+#[target_feature(enable = "sha,avx")]
+fn compress_few<const N: usize>(
+    states: &mut [State; N],
+    blocks: &mut [Words; N],
+    active: [bool; N],
+) {
     let mut which = (0..N).filter(|i| active[*i]);
     match (which.next(), which.next(), which.next()) {
-        (Some(_), Some(_), Some(_)) => compress(states, blocks),
         (Some(i), Some(j), None) => {
             let mut two = [states[i], states[j]];
             compress(&mut two, &mut [blocks[i], blocks[j]]);
             [states[i], states[j]] = two;
         }
-        (Some(i), ..) => compress(
+        (Some(i), None, _) => compress(
             array::from_mut(&mut states[i]),
             array::from_mut(&mut blocks[i]),
         ),
-        (None, ..) => {}
-    }
-    for (i, state) in states.iter_mut().enumerate() {
-        if !active[i] {
-            *state = before[i];
+        _ => {
+            let before = *states;
+            compress(states, blocks);
+            for i in (0..N).filter(|i| !active[*i]) {
+                states[i] = before[i];
+            }
         }
     }
 }
@@ -88,16 +102,9 @@ pub(super) fn compress_some<const N: usize>(
 #[inline(never)]
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress_blocks<const N: usize>(states: &mut [State; N], blocks: [&[[u8; 64]]; N]) {
-    let lens = blocks.iter().map(|blocks| blocks.len());
-    let (common, rows) = (lens.clone().min().unwrap_or(0), lens.max().unwrap_or(0));
+    let rows = blocks.iter().map(|blocks| blocks.len()).max().unwrap_or(0);
     let mut words = [ZERO; N];
-    for row in 0..common {
-        for (words, blocks) in words.iter_mut().zip(blocks) {
-            *words = load_block(&blocks[row]);
-        }
-        compress_here(states, &mut words);
-    }
-    for row in common..rows {
+    for row in 0..rows {
         let mut active = [false; N];
         for i in 0..N {
             if let Some(block) = blocks[i].get(row) {
