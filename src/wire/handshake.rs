@@ -76,19 +76,18 @@ impl<'a> Iterator for Fragments<'a> {
 }
 
 fn fragment<'a>(reader: &mut Reader<'a>) -> Result<Fragment<'a>, Malformed> {
-    let msg_type = HandshakeType(reader.u8()?);
-    let length = reader.u24()?;
-    let message_seq = reader.u16()?;
-    let fragment_offset = reader.u24()?;
-    let fragment_length = reader.u24()?;
+    let &[msg_type, l0, l1, l2, s0, s1, o0, o1, o2, f0, f1, f2] = reader.array()?;
+    let length = u32::from_be_bytes([0, l0, l1, l2]);
+    let fragment_offset = u32::from_be_bytes([0, o0, o1, o2]);
+    let fragment_length = u32::from_be_bytes([0, f0, f1, f2]);
     // Sums of 24-bit numbers fit.
     if fragment_offset + fragment_length > length {
         return Err(Malformed::FragmentOutOfRange);
     }
     Ok(Fragment {
-        msg_type,
+        msg_type: HandshakeType(msg_type),
         length,
-        message_seq,
+        message_seq: u16::from_be_bytes([s0, s1]),
         fragment_offset,
         body: reader.take(fragment_length as usize)?,
     })

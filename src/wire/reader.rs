@@ -46,20 +46,8 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(crate) fn u24(&mut self) -> Result<u32, Malformed> {
-        self.array()
-            .map(|&[a, b, c]| u32::from_be_bytes([0, a, b, c]))
-    }
-
-    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(|bytes| u32::from_be_bytes(*bytes))
-    }
-
-    #[inline]
-    pub(crate) fn u48(&mut self) -> Result<u64, Malformed> {
-        self.array()
-            .map(|&[a, b, c, d, e, f]| u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 
     /// A vector behind an 8-bit length.
@@ -180,9 +168,9 @@ mod tests {
 
     #[test]
     fn integers_are_big_endian() {
-        let mut reader = Reader::new(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(reader.u24(), Ok(0x01_0203));
-        assert_eq!(reader.u48(), Ok(0x0405_0607_0809));
+        let mut reader = Reader::new(&[1, 2, 3, 4, 5, 6]);
+        assert_eq!(reader.u16(), Ok(0x0102));
+        assert_eq!(reader.u32(), Ok(0x0304_0506));
         assert_eq!(reader.u8(), Err(Malformed::Truncated));
     }
 

@@ -136,21 +136,18 @@ impl<'a> Iterator for Records<'a> {
 
 #[inline]
 fn plaintext<'a>(reader: &mut Reader<'a>) -> Result<PlaintextRecord<'a>, Malformed> {
-    let content_type = ContentType(reader.u8()?);
-    let legacy_version = reader.u16()?;
-    let epoch = reader.u16()?;
-    let sequence_number = reader.u48()?;
-    let fragment = reader.vec16()?;
-    if epoch != 0 {
+    let &[content_type, v0, v1, e0, e1, a, b, c, d, e, f, l0, l1] = reader.array()?;
+    let fragment = reader.take(u16::from_be_bytes([l0, l1]).into())?;
+    if [e0, e1] != [0, 0] {
         return Err(Malformed::PlaintextEpoch);
     }
     if fragment.len() > MAX_PLAINTEXT_LEN {
         return Err(Malformed::RecordOverflow);
     }
     Ok(PlaintextRecord {
-        content_type,
-        legacy_version,
-        sequence_number,
+        content_type: ContentType(content_type),
+        legacy_version: u16::from_be_bytes([v0, v1]),
+        sequence_number: u64::from_be_bytes([0, 0, a, b, c, d, e, f]),
         fragment,
     })
 }
