@@ -197,6 +197,40 @@ fn trap_17_an_imported_key_opens_before_it_seals() {
 }
 
 #[test]
+fn trap_17_an_imported_key_waits_for_its_time_while_drawn_ones_take_turns() {
+    let keys = manager(KeyConfig::default());
+    let random = Seeded::new(6);
+    let next = KeySecret::new([2; 32]);
+    let due = after(5 * HOUR / 2);
+    let id = keys.import(&next, due, &random, NOW).unwrap();
+    for hours in 1..=2 {
+        assert!(keys.maintain(after(hours * HOUR), &random).unwrap().rotated);
+        assert_ne!(keys.active(), id, "after {hours} h");
+    }
+    assert!(keys.maintain(due, &random).unwrap().rotated);
+    assert_eq!(keys.active(), id);
+}
+
+#[test]
+fn trap_18_a_given_key_outlives_the_tickets_of_other_hosts() {
+    let shared = KeySecret::new([1; 32]);
+    let [here, there] = [1, 2].map(|seed| {
+        let random = Seeded::new(seed);
+        TicketKeyManager::with_key(KeyConfig::default(), &shared, &random, NOW).unwrap()
+    });
+    let ticket = seal(&there, 0, after(HOUR - 1));
+    // Here it sealed nothing, and other keys seal since.
+    let random = Seeded::new(3);
+    let just_before_expiry = after(25 * HOUR - 2);
+    for now in [after(HOUR), after(2 * HOUR), just_before_expiry] {
+        here.maintain(now, &random).unwrap();
+    }
+    assert_eq!(opens(&here, &ticket), Ok(()));
+    here.maintain(after(26 * HOUR), &random).unwrap();
+    assert_eq!(opens(&here, &ticket), Err(OpenError::UnknownKey));
+}
+
+#[test]
 fn trap_18_a_key_outlives_its_tickets() {
     let config = KeyConfig {
         ticket_lifetime: Duration::from_secs(7_200),

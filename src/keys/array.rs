@@ -19,6 +19,8 @@ pub enum KeyRole {
 pub(crate) struct Entry {
     pub(crate) key: Arc<TicketKey>,
     pub(crate) role: KeyRole,
+    /// It was given, not drawn: other hosts may seal with it too.
+    pub(crate) shared: bool,
     /// When it became, or is to become, active (ms).
     pub(crate) activates: u64,
     /// When it ceased to be active (ms); the end of time before that.

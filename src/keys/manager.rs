@@ -22,16 +22,13 @@ const FLEET_MARGIN_MS: u64 = 300_000;
 /// More than the collector takes to drop one value later.
 const COLLECTED_BYTES: usize = 8 * 1024;
 
-/// `activates` of a drawn key: at the next rotation, whenever that is.
-const AT_NEXT_ROTATION: u64 = u64::MAX;
-
 /// How ticket keys live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyConfig {
     /// How many lanes issue tickets, 1 to 256: one per worker.
     pub lanes: usize,
-    /// How long a key seals before a drawn key follows it. `None`: keys come by
-    /// [`TicketKeyManager::import`] only. Default 1 h.
+    /// How long a key seals before a drawn key follows it, which no other host has. `None`: keys
+    /// come by [`TicketKeyManager::import`], which is the way of hosts that share them. Default 1 h.
     pub rotation_interval: Option<Duration>,
     /// The longest lifetime of a ticket, at most [`TICKET_LIFETIME_MAX`]. Default 24 h.
     pub ticket_lifetime: Duration,
@@ -129,7 +126,7 @@ impl TicketKeyManager {
         now: UnixMillis,
     ) -> Result<Self, Error> {
         let first = KeySecret::draw(random)?;
-        let manager = Self::with_key(config, &first, random, now)?;
+        let manager = Self::begin(config, &first, false, random, now)?;
         manager.maintain(now, random)?;
         Ok(manager)
     }
@@ -139,6 +136,16 @@ impl TicketKeyManager {
     pub fn with_key(
         config: KeyConfig,
         secret: &KeySecret,
+        random: &dyn SecureRandom,
+        now: UnixMillis,
+    ) -> Result<Self, Error> {
+        Self::begin(config, secret, true, random, now)
+    }
+
+    fn begin(
+        config: KeyConfig,
+        secret: &KeySecret,
+        shared: bool,
         random: &dyn SecureRandom,
         now: UnixMillis,
     ) -> Result<Self, Error> {
@@ -152,6 +159,7 @@ impl TicketKeyManager {
         let first = Entry {
             key: TicketKey::new(secret, draw_issuer(random)?, &household),
             role: KeyRole::Active,
+            shared,
             activates: now.0,
             deactivated: u64::MAX,
         };
@@ -168,7 +176,12 @@ impl TicketKeyManager {
     }
 
     /// Takes over a key that other hosts have too. It opens tickets at once and seals from
-    /// `activates` on: choose that late enough for every host to have the key by then.
+    /// `activates` on: choose that late enough for every host to have the key by then. Until then
+    /// it seals only if [`rotate`](Self::rotate) says so, or if a lane has no serial left and no
+    /// drawn key is there.
+    ///
+    /// A key whose time has come already seals at once. So after a restart the keys of before are
+    /// imported from the oldest to the newest.
     pub fn import(
         &self,
         secret: &KeySecret,
@@ -180,23 +193,26 @@ impl TicketKeyManager {
         let mut entries = lock(&shared.entries);
         let key = TicketKey::new(secret, draw_issuer(random)?, &shared.household);
         let id = key.id();
-        shared.add_pending(&mut entries, key, activates.0.min(AT_NEXT_ROTATION - 1))?;
+        shared.add_pending(&mut entries, key, Some(activates))?;
         shared.activate_due(&mut entries, now);
         shared.publish(&entries);
         Ok(id)
     }
 
-    /// Lets the next key seal from now on: the pending one that is due first, else a drawn one.
-    /// Returns the id of the key that seals.
+    /// Lets the next key seal from now on: the imported one that is due first, or else a drawn one,
+    /// which no other host has. Returns the id of the key that seals.
     pub fn rotate(&self, now: UnixMillis, random: &dyn SecureRandom) -> Result<KeyId, Error> {
         let shared = &self.shared;
         let mut entries = lock(&shared.entries);
         shared.retire(&mut entries, now);
-        shared.ensure_pending(&mut entries, random)?;
-        shared.activate_next(&mut entries, now);
+        let next = match next_pending(&entries) {
+            Some(next) => next,
+            None => shared.draw(&mut entries, random)?,
+        };
+        shared.activate(&mut entries, next, now);
         // The rotation is done. Whether the key to follow can be drawn now is for `maintain`.
         let drawn = match shared.config.rotation_interval {
-            Some(_) => shared.ensure_pending(&mut entries, random),
+            Some(_) => shared.drawn(&mut entries, random).map(|_| ()),
             None => Ok(()),
         };
         shared.publish(&entries);
@@ -223,12 +239,15 @@ impl TicketKeyManager {
         let retired = shared.retire(&mut entries, now);
         let mut drawn = Ok(());
         if let Some(interval) = shared.config.rotation_interval {
-            drawn = shared.ensure_pending(&mut entries, random);
-            if shared.is_due(&mut entries, interval, now) && shared.activate_next(&mut entries, now)
+            let mut next = shared.drawn(&mut entries, random);
+            if let Ok(follows) = next
+                && shared.is_due(&mut entries, interval, now)
             {
+                shared.activate(&mut entries, follows, now);
                 rotated = true;
-                drawn = drawn.and(shared.ensure_pending(&mut entries, random));
+                next = shared.drawn(&mut entries, random);
             }
+            drawn = next.map(|_| ());
         }
         if rotated || entries.len() != before - retired {
             shared.publish(&entries);
@@ -325,21 +344,23 @@ impl TicketKeyManager {
         if seeded!(active != exhausted, "exhausted key replaced twice" => false) {
             return true;
         }
-        let replaced = self.shared.activate_next(&mut entries, now);
-        if replaced {
-            self.shared.publish(&entries);
-        }
-        replaced
+        let Some(next) = drawn_pending(&entries).or_else(|| next_pending(&entries)) else {
+            return false;
+        };
+        self.shared.activate(&mut entries, next, now);
+        self.shared.publish(&entries);
+        true
     }
 }
 
 impl Shared {
+    /// A drawn key has no time at which it activates: it follows at the next rotation.
     fn add_pending(
         &self,
         entries: &mut Vec<Entry>,
         key: Arc<TicketKey>,
-        activates: u64,
-    ) -> Result<(), Error> {
+        activates: Option<UnixMillis>,
+    ) -> Result<usize, Error> {
         // A key that is here twice would count its serials twice, and so repeat nonces. A drawn
         // key can only be if the random source repeats itself.
         if entries.iter().any(|entry| entry.key.id() == key.id()) {
@@ -350,46 +371,47 @@ impl Shared {
         if entries.len().saturating_add(waiting) >= self.config.max_keys {
             return Err(Error::TooManyKeys);
         }
-        let role = KeyRole::Pending;
         entries.push(Entry {
             key,
-            role,
-            activates,
+            role: KeyRole::Pending,
+            shared: activates.is_some(),
+            activates: activates.map_or(u64::MAX, |activates| activates.0),
             deactivated: u64::MAX,
         });
-        Ok(())
+        Ok(entries.len() - 1)
     }
 
-    fn ensure_pending(
-        &self,
-        entries: &mut Vec<Entry>,
-        random: &dyn SecureRandom,
-    ) -> Result<(), Error> {
-        if next_pending(entries).is_some() {
-            return Ok(());
+    /// Where the drawn key is that waits: the one that is there, or a new one.
+    fn drawn(&self, entries: &mut Vec<Entry>, random: &dyn SecureRandom) -> Result<usize, Error> {
+        match drawn_pending(entries) {
+            Some(drawn) => Ok(drawn),
+            None => self.draw(entries, random),
         }
+    }
+
+    fn draw(&self, entries: &mut Vec<Entry>, random: &dyn SecureRandom) -> Result<usize, Error> {
         let key = TicketKey::new(
             &KeySecret::draw(random)?,
             draw_issuer(random)?,
             &self.household,
         );
-        self.add_pending(entries, key, AT_NEXT_ROTATION)
+        self.add_pending(entries, key, None)
     }
 
     /// Activates imported keys whose time has come. The last of them seals.
     fn activate_due(&self, entries: &mut [Entry], now: UnixMillis) -> bool {
         let mut activated = false;
-        while next_pending(entries).is_some_and(|next| entries[next].activates <= now.0) {
-            activated |= self.activate_next(entries, now);
+        while let Some(next) = next_pending(entries)
+            && entries[next].activates <= now.0
+        {
+            self.activate(entries, next, now);
+            activated = true;
         }
         activated
     }
 
-    /// The pending key that is due first becomes the active one.
-    fn activate_next(&self, entries: &mut [Entry], now: UnixMillis) -> bool {
-        let Some(next) = next_pending(entries) else {
-            return false;
-        };
+    /// The pending key `next` becomes the active one.
+    fn activate(&self, entries: &mut [Entry], next: usize, now: UnixMillis) {
         let active = active_index(entries);
         entries[active].role = KeyRole::DecryptOnly;
         entries[active].deactivated = now.0;
@@ -397,7 +419,6 @@ impl Shared {
         entries[next].activates = now.0;
         // Relaxed: a hint; the worst is a rotation too many or one second too late.
         self.rotate_early.store(false, Ordering::Relaxed);
-        true
     }
 
     fn is_due(&self, entries: &mut [Entry], interval: Duration, now: UnixMillis) -> bool {
@@ -438,9 +459,9 @@ impl Shared {
         let Some(last_expiry) = entry.key.last_expiry() else {
             return true;
         };
-        let elsewhere = match self.config.rotation_interval {
-            Some(_) => 0,
-            None => entry
+        let elsewhere = match entry.shared {
+            false => 0,
+            true => entry
                 .deactivated
                 .saturating_add(millis(self.config.ticket_lifetime))
                 .saturating_add(FLEET_MARGIN_MS),
@@ -476,13 +497,20 @@ fn active_index(entries: &[Entry]) -> usize {
         .unwrap_or(0)
 }
 
+/// The pending key that time alone lets follow.
+fn drawn_pending(entries: &[Entry]) -> Option<usize> {
+    let is_drawn = |entry: &Entry| entry.role == KeyRole::Pending && !entry.shared;
+    entries.iter().position(is_drawn)
+}
+
+/// The pending key that is due first: an imported one, or else the drawn one.
 fn next_pending(entries: &[Entry]) -> Option<usize> {
     let pending = entries
         .iter()
         .enumerate()
         .filter(|(_, entry)| entry.role == KeyRole::Pending);
     pending
-        .min_by_key(|(_, entry)| entry.activates)
+        .min_by_key(|(_, entry)| (entry.activates, !entry.shared))
         .map(|(index, _)| index)
 }
 
