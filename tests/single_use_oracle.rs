@@ -72,8 +72,8 @@ struct World {
     flights: Vec<Flight>,
     /// What was accepted: flights, and under single use, tickets.
     accepted: HashSet<usize>,
-    /// Flights judged within the retransmission window: by flight, lane and port.
-    judged: HashMap<(usize, usize, u16), u64>,
+    /// When flights were accepted: by flight, lane and port.
+    accepted_at: HashMap<(usize, usize, u16), u64>,
     randoms: u8,
     stepped_back: bool,
     drawn: u64,
@@ -93,7 +93,7 @@ impl World {
             unused: vec![],
             flights: vec![],
             accepted: HashSet::new(),
-            judged: HashMap::new(),
+            accepted_at: HashMap::new(),
             randoms: 0,
             stepped_back: false,
             drawn: 0,
@@ -183,7 +183,7 @@ impl World {
                 self.process += 1;
                 (self.engine, self.workers) =
                     Self::start(self.protection, self.process, self.clock);
-                self.judged.clear();
+                self.accepted_at.clear();
             }
         }
     }
@@ -210,7 +210,7 @@ impl World {
                 "flight {which} was accepted a second time"
             );
         }
-        let repeated = self.judged.get(&(which, lane, port));
+        let repeated = self.accepted_at.get(&(which, lane, port));
         let expected = if now >= ticket.expires {
             // Before all: a ticket whose time is over is not even a retransmission.
             use dtls_session::admission::NoResumption::{TicketExpired, UnknownKey};
@@ -233,8 +233,8 @@ impl World {
         let lost = Seen::Full(dtls_session::admission::NoResumption::UnknownKey);
         let known = expected.contains(&verdict) || (verdict == lost && self.may_be_lost(which));
         assert!(known, "flight {which}: {verdict:?}, expected {expected:?}");
-        if matches!(verdict, Seen::Accept | Seen::Resume(_)) {
-            self.judged.insert((which, lane, port), now.0);
+        if verdict == Seen::Accept {
+            self.accepted_at.insert((which, lane, port), now.0);
         }
     }
 

@@ -242,6 +242,68 @@ fn trap_04_a_retransmission_is_neither_a_replay_nor_accepted_again() {
 }
 
 #[test]
+fn trap_02_and_04_replays_from_everywhere_make_no_accepted_flight_forgotten() {
+    let mut worker = worker(Engine::builder());
+    let [accepted, recorded] = [0, 1].map(|_| {
+        let ticket = ticket(&mut worker, NOW);
+        let flight = first_flight(&ticket, NOW, after(100));
+        let verdict = admit(&mut worker, &flight.datagrams[0], after(100));
+        assert_eq!(verdict, Seen::Accept);
+        flight
+    });
+    for port in 1..40_000 {
+        for host in [1, 2] {
+            let from = peer(host, port);
+            let verdict = admit_from(&mut worker, &recorded.datagrams[0], from, after(200));
+            assert!(matches!(verdict, Seen::Resume(_)), "{verdict:?}");
+        }
+    }
+    let again = admit(&mut worker, &accepted.datagrams[0], after(1_100));
+    assert_eq!(again, Seen::Retransmission);
+}
+
+#[test]
+fn trap_04_what_was_refused_is_judged_again_when_it_comes_again() {
+    let mut worker = worker(Engine::builder());
+    let ticket = ticket(&mut worker, NOW);
+    let flight = first_flight(&ticket, NOW, after(100));
+    // A client that roams and whose HelloRetryRequest, of which nobody kept anything, is lost.
+    for ms in [100, 1_100, 3_100] {
+        let from = peer(7, 4_000);
+        let verdict = admit_from(&mut worker, &flight.datagrams[0], from, after(ms));
+        assert_eq!(verdict, Seen::Resume(NoEarlyData::OtherAddress));
+    }
+}
+
+#[test]
+fn a_recorded_flight_does_not_verify_the_address_that_it_claims() {
+    let engine = engine(Engine::builder().lanes(2));
+    let mut workers = [0, 1].map(|lane| engine.worker(lane).unwrap());
+    let ticket = ticket(&mut workers[0], NOW);
+    let flight = first_flight(&ticket, NOW, after(100));
+    let mut look = |worker: usize, from, now| {
+        let batch = [Datagram {
+            bytes: &flight.datagrams[0],
+            peer: from,
+        }];
+        let admitted = workers[worker].admit(&batch, now).unwrap();
+        let (arrival, verdict) = admitted.iter().next().unwrap();
+        assert_eq!(arrival.send_limit().is_none(), arrival.address_verified);
+        (seen(verdict), arrival.address_verified)
+    };
+    let here = client_address();
+    assert_eq!(look(0, here, after(100)), (Seen::Accept, true));
+    // Its answer is to be repeated, and may be as long.
+    assert_eq!(look(0, here, after(200)), (Seen::Retransmission, true));
+    for (worker, from) in [(0, peer(1, 9)), (1, here)] {
+        let replayed = Seen::Resume(NoEarlyData::Replayed);
+        assert_eq!(look(worker, from, after(300)), (replayed, false));
+        let late = Seen::Resume(NoEarlyData::Late);
+        assert_eq!(look(worker, from, after(20_000)), (late, false));
+    }
+}
+
+#[test]
 fn trap_05_a_replay_from_another_port_on_another_worker_is_refused() {
     for protection in [
         ReplayProtection::SingleUseTickets,

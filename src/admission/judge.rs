@@ -257,7 +257,8 @@ impl<'k> Judge<'_, 'k> {
     }
 
     /// Decides on 0-RTT. The strike comes last: it changes what is remembered, so it is for
-    /// flights only that nothing else speaks against.
+    /// flights only that nothing else speaks against. And only what was struck is taken for a
+    /// retransmission when it comes again: anything else is decided as it was before.
     pub(crate) fn decide(
         &self,
         flow: &mut Flow<'_>,
@@ -268,25 +269,42 @@ impl<'k> Judge<'_, 'k> {
             return flow.decision;
         };
         let peer = flow.arrival.datagram.peer;
-        if retransmissions.is_repeated(peer, opened.binder, self.now) {
+        let from_where_it_was_issued = opened.resumed.session.address == mapped(peer.ip());
+        if retransmissions.contains(peer, opened.binder, self.now) {
+            flow.arrival.address_verified |= from_where_it_was_issued;
             return Decision::Retransmission;
         }
-        flow.arrival.address_verified |= opened.resumed.session.address == mapped(peer.ip());
+        let freshness = (self.rules.freshness).check(opened.expected_arrival(), self.now);
+        let knows_address = flow.arrival.address_verified || from_where_it_was_issued;
         let refusal = self
-            .refusal(&flow.arrival, opened)
+            .refusal(&flow.arrival, opened, freshness, knows_address)
             .or_else(|| self.strike(opened, birth));
+        // A flight that is not fresh, or came before, can be anybody's who has recorded it.
+        let may_be_recorded = freshness != Freshness::Fresh
+            || matches!(
+                refusal,
+                Some(NoEarlyData::Replayed | NoEarlyData::OutOfTime)
+            );
+        flow.arrival.address_verified |= from_where_it_was_issued && !may_be_recorded;
         match refusal {
             Some(why_not) => Decision::Resume(why_not),
-            None => Decision::AcceptEarlyData,
+            None => {
+                retransmissions.remember(peer, opened.binder, self.now);
+                Decision::AcceptEarlyData
+            }
         }
     }
 
     /// What speaks against 0-RTT, but for a replay.
-    fn refusal(&self, arrival: &Arrival<'_>, opened: &Opened<'_>) -> Option<NoEarlyData> {
+    fn refusal(
+        &self,
+        arrival: &Arrival<'_>,
+        opened: &Opened<'_>,
+        freshness: Freshness,
+        knows_address: bool,
+    ) -> Option<NoEarlyData> {
         let hello = arrival.hello.as_ref()?;
         let resumed = &opened.resumed;
-        let expected = opened.expected_arrival();
-        let freshness = self.rules.freshness.check(expected, self.now);
         if !hello.early_data {
             Some(NoEarlyData::NotOffered)
         } else if arrival.retried.is_some() || arrival.message_seq > 0 {
@@ -305,9 +323,7 @@ impl<'k> Judge<'_, 'k> {
             Some(NoEarlyData::Late)
         } else if freshness == Freshness::Early {
             Some(NoEarlyData::Early)
-        } else if !arrival.address_verified
-            && self.rules.address_policy == AddressPolicy::CookieFirst
-        {
+        } else if !knows_address && self.rules.address_policy == AddressPolicy::CookieFirst {
             Some(NoEarlyData::OtherAddress)
         } else {
             None

@@ -1,5 +1,5 @@
-//! ClientHellos that were judged a moment ago: DTLS clients send them again when the answer is
-//! lost, and that is no attack.
+//! ClientHellos whose early data was accepted a moment ago: DTLS clients send them again when the
+//! answer is lost, and that is no attack. Any other is judged again, as it was before.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -14,7 +14,8 @@ use crate::time::{UnixMillis, millis};
 /// worker. A newer entry replaces an older one; what is forgotten that way is judged again, and
 /// is then a replay.
 ///
-/// Only ClientHellos with a valid binder are remembered, by that binder and the peer's address.
+/// They are remembered by their binder and the peer's address. Nobody writes here without a ticket
+/// of his own that was never used: who replays what others sent makes none of it forgotten.
 pub(crate) struct Retransmissions {
     recent: Box<[Recent]>,
     window_ms: u64,
@@ -31,14 +32,14 @@ struct Recent {
     binder_and_port: u64,
     /// Nobody's, where there is no entry yet.
     address: Ipv6Addr,
-    judged: UnixMillis,
+    accepted: UnixMillis,
 }
 
 impl Recent {
     const NONE: Self = Self {
         binder_and_port: 0,
         address: Ipv6Addr::UNSPECIFIED,
-        judged: UnixMillis(0),
+        accepted: UnixMillis(0),
     };
 
     #[inline]
@@ -50,7 +51,7 @@ impl Recent {
         Self {
             binder_and_port: start ^ u64::from(peer.port()),
             address: mapped(peer.ip()),
-            judged: now,
+            accepted: now,
         }
     }
 }
@@ -68,28 +69,30 @@ impl Retransmissions {
         }
     }
 
-    /// Fetches the place of a ClientHello of `peer` with this binder, which may be judged soon.
+    /// Fetches the place of a ClientHello of `peer` with this binder, which is to be judged soon.
     #[inline]
     pub(crate) fn prefetch(&self, peer: SocketAddr, binder: &[u8]) {
         prefetch(&self.recent[self.place(&Recent::new(peer, binder, UnixMillis(0)))]);
     }
 
-    /// Whether this ClientHello was judged within the window. If not, it is remembered now.
+    /// Whether this ClientHello was accepted within the window.
     #[inline]
-    pub(crate) fn is_repeated(&mut self, peer: SocketAddr, binder: &[u8], now: UnixMillis) -> bool {
+    pub(crate) fn contains(&self, peer: SocketAddr, binder: &[u8], now: UnixMillis) -> bool {
         let new = Recent::new(peer, binder, now);
-        let place = self.place(&new);
-        let old = &mut self.recent[place];
+        let old = &self.recent[self.place(&new)];
         let same = old.binder_and_port == new.binder_and_port && old.address == new.address;
         // In either direction: the clock may have stepped back.
-        let repeated = same && now.0.abs_diff(old.judged.0) < self.window_ms;
-        if !repeated {
-            *old = new;
-        }
-        repeated
+        same && now.0.abs_diff(old.accepted.0) < self.window_ms
     }
 
-    /// The same flight from elsewhere has another place: who replays it does not make it forgotten.
+    /// This ClientHello is accepted now.
+    #[inline]
+    pub(crate) fn remember(&mut self, peer: SocketAddr, binder: &[u8], now: UnixMillis) {
+        let new = Recent::new(peer, binder, now);
+        let place = self.place(&new);
+        self.recent[place] = new;
+    }
+
     #[inline]
     fn place(&self, recent: &Recent) -> usize {
         let address = recent.address.to_bits();
@@ -116,26 +119,20 @@ mod tests {
     #[test]
     fn trap_04_the_same_hello_from_the_same_address_is_a_retransmission() {
         let mut table = table();
-        assert!(!table.is_repeated(peer(1), b"a binder", NOW));
-        assert!(table.is_repeated(peer(1), b"a binder", UnixMillis(NOW.0 + 9_999)));
-    }
-
-    #[test]
-    fn a_replay_from_elsewhere_does_not_make_a_flight_forgotten() {
-        let mut table = table();
-        assert!(!table.is_repeated(peer(1), b"a binder", NOW));
-        for port in 2..100 {
-            assert!(!table.is_repeated(peer(port), b"a binder", NOW));
+        assert!(!table.contains(peer(1), b"a binder", NOW));
+        table.remember(peer(1), b"a binder", NOW);
+        for ms in [0, 9_999] {
+            assert!(table.contains(peer(1), b"a binder", UnixMillis(NOW.0 + ms)));
+            assert!(table.contains(peer(1), b"a binder", UnixMillis(NOW.0 - ms)));
         }
-        assert!(table.is_repeated(peer(1), b"a binder", NOW));
     }
 
     #[test]
     fn another_port_another_binder_or_another_time_is_not() {
         let mut table = table();
-        assert!(!table.is_repeated(peer(1), b"a binder", NOW));
-        assert!(!table.is_repeated(peer(2), b"a binder", NOW));
-        assert!(!table.is_repeated(peer(1), b"another.", NOW));
-        assert!(!table.is_repeated(peer(1), b"a binder", UnixMillis(NOW.0 + 10_000)));
+        table.remember(peer(1), b"a binder", NOW);
+        assert!(!table.contains(peer(2), b"a binder", NOW));
+        assert!(!table.contains(peer(1), b"another.", NOW));
+        assert!(!table.contains(peer(1), b"a binder", UnixMillis(NOW.0 + 10_000)));
     }
 }

@@ -124,8 +124,10 @@ pub enum Verdict<'a> {
     Resume(&'a super::Resumed<'a>, NoEarlyData),
     /// No usable ticket: make a full handshake.
     FullHandshake(NoResumption),
-    /// The very ClientHello from the very address that was judged a moment ago: answer as before,
-    /// if there is an answer to repeat.
+    /// The very ClientHello from the very address whose early data this worker accepted a moment
+    /// ago: answer as before, if there is an answer to repeat. Any other ClientHello that comes
+    /// again gets its verdict again: a host that has a handshake with this peer and this
+    /// [`random`](crate::wire::ClientHello::random) answers as before then, too.
     Retransmission,
     /// Part of a ClientHello: more is to come.
     Incomplete,

@@ -230,10 +230,9 @@ impl Reception {
         // A flight whose early data is accepted is the only one of its ticket.
         let is_unique = matches!(verdict, Verdict::AcceptEarlyData(_));
         let is_busy = table.handshakes() >= self.settings.handshakes_without_cookie_max;
-        // Who has to show first that it receives at its address: nothing was kept of its first
-        // answer, or its association is over; or the flight may be another's that was recorded; or
-        // a handshake is under way there, which nobody else is to disturb; or too many are
-        // anywhere.
+        // Who has to show first that it receives at its address: its association is over already; or
+        // the flight may be another's that was recorded; or a handshake is under way there, which
+        // nobody else is to disturb; or too many are anywhere.
         let has_to_ask = arrival.retried.is_none()
             && (is_again
                 || may_be_recorded(&verdict)

@@ -112,12 +112,12 @@ fn spoilt(what: Spoilt, answer: fn(&Verdict<'_>) -> bool) -> Contestant {
     })
 }
 
-/// On no rung: what was judged a moment ago, and comes again.
+/// On no rung: what was accepted a moment ago, and comes again.
 pub(super) fn repeated() -> Contestant {
     let mut gateway = Gateway::new(0, ROUND);
-    let flights = gateway.flights(ROUND);
     let answer = |verdict: &Verdict<'_>| matches!(verdict, Verdict::Retransmission);
     Contestant::new("repeated", ROUND, move || {
+        let flights = gateway.flights(ROUND);
         gateway.admit(&datagrams(&flights));
         let arrived = flights.clone();
         // In a table of limited size some took the places of others.
@@ -126,16 +126,12 @@ pub(super) fn repeated() -> Contestant {
     })
 }
 
-/// Flights of clients whose clocks are off, from another port each time, so that none of them is
-/// taken for a retransmission.
+/// Flights of clients whose clocks are off.
 fn not_fresh() -> Contestant {
     let mut gateway = Gateway::new(0, ROUND);
-    let mut flights = gateway.flights_sent(ROUND, now().saturating_add(AHEAD));
+    let flights = gateway.flights_sent(ROUND, now().saturating_add(AHEAD));
     let answer = |verdict: &Verdict<'_>| matches!(verdict, Verdict::Resume(_, NoEarlyData::Early));
     Contestant::new("not fresh", ROUND, move || {
-        for Flight { peer, .. } in &mut flights {
-            peer.set_port(peer.port().wrapping_add(1));
-        }
         let arrived = flights.clone();
         timed(&arrived, |arrived| gateway.count(arrived, answer), ROUND)
     })
