@@ -96,7 +96,7 @@ impl Builder {
         self
     }
 
-    /// The window of [`ReplayProtection::TimeWindowed`]. Default 10 s.
+    /// The window of [`ReplayProtection::TimeWindowed`], at least 1 s. Default 10 s.
     #[must_use]
     pub fn time_window(mut self, window: Duration) -> Self {
         self.replay.time_window = window;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 pub use freshness::{Freshness, FreshnessWindow, expected_arrival};
+use recorder::SLICE_MIN_MS;
 pub(crate) use recorder::{Recorded, Recorder};
 
 use crate::error::Error;
@@ -21,7 +22,9 @@ use crate::time::{UnixMillis, millis};
 pub enum ReplayProtection {
     /// A ticket gets 0-RTT once (RFC 8446, 8.1): one bit per ticket, exact.
     SingleUseTickets,
-    /// A ticket gets 0-RTT once in each window of time, for clients that use tickets again.
+    /// A ticket gets 0-RTT once in each window of time, for clients that use tickets again. Windows
+    /// follow one another from a fixed time on, and a flight belongs to that in which it is
+    /// expected: the last use in one window and the first in the next can be close together.
     TimeWindowed,
     /// Each ClientHello gets 0-RTT once (RFC 8446, 8.2), however often its ticket is used.
     ClientHelloRecording,
@@ -53,7 +56,7 @@ pub struct ReplayConfig {
     pub protection: ReplayProtection,
     /// When flights may arrive.
     pub freshness: FreshnessWindow,
-    /// The window of [`ReplayProtection::TimeWindowed`]. Default 10 s.
+    /// The window of [`ReplayProtection::TimeWindowed`], at least 1 s. Default 10 s.
     pub time_window: Duration,
     /// Bytes for recorded flights, over all lanes. Default 64 MiB: some 4 million flights in one
     /// window. Single use needs none: its bits belong to the ticket keys.
@@ -106,8 +109,11 @@ impl ReplayCache {
             ReplayProtection::SingleUseTickets => Memory::Bits,
             ReplayProtection::Disabled => Memory::None,
             // An eighth of the window: little memory stands by for slices on their way out.
-            ReplayProtection::ClientHelloRecording => recorder((span / 8).max(1))?,
-            ReplayProtection::TimeWindowed => recorder(millis(config.time_window).max(1))?,
+            ReplayProtection::ClientHelloRecording => recorder((span / 8).max(SLICE_MIN_MS))?,
+            ReplayProtection::TimeWindowed => match millis(config.time_window) {
+                ..SLICE_MIN_MS => return Err(Error::Config("time_window: at least 1 s")),
+                slice => recorder(slice)?,
+            },
         };
         Ok(Self {
             protection: config.protection,

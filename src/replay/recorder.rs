@@ -15,13 +15,17 @@ const BUCKET: usize = 16;
 const BUCKET: usize = 2;
 
 /// Bits of a slot that hold the fingerprint; the generation has the others.
-const FINGERPRINT_BITS: u32 = 40;
+const FINGERPRINT_BITS: u32 = 36;
 const FINGERPRINT_MASK: u64 = (1 << FINGERPRINT_BITS) - 1;
 const GENERATION_MAX: u64 = u64::MAX >> FINGERPRINT_BITS;
 
-/// Slices begin this long before the recorder: a clock that was ahead at the start may step back
-/// by as much and flights can still be recorded.
+/// Slices begin this long before the recorder, or for short ones a quarter of the time that there
+/// are generations for: a clock that was ahead at the start may step back by as much and flights
+/// can still be recorded.
 const BACK_TO_MS: u64 = 10 * 365 * 86_400_000;
+
+/// The shortest slice: even with the fewest in a ring there are generations for 25 years.
+pub(crate) const SLICE_MIN_MS: u64 = 1_000;
 
 /// What recording a flight found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,13 +71,14 @@ impl Recorder {
         let ring = span_ms.checked_div(slice_ms)?.checked_add(3)?;
         let tables = usize::try_from(ring).ok()?.checked_mul(lanes)?;
         let buckets = bytes.checked_div(tables.checked_mul(BUCKET * 8)?)?;
+        let range = slice_ms.saturating_mul(ring).saturating_mul(GENERATION_MAX);
         (buckets > 0).then(|| Self {
             slots: zeroed_words(tables * buckets * BUCKET),
             lanes,
             ring,
             slice_ms,
             buckets,
-            origin: now.0.saturating_sub(BACK_TO_MS),
+            origin: now.0.saturating_sub(BACK_TO_MS.min(range / 4)),
             key,
         })
     }
@@ -186,27 +191,29 @@ mod tests {
     fn trap_07_a_flight_is_remembered_for_the_whole_window() {
         // Room for every flight: what is refused for want of room is another test.
         let recorder = recorder(1 << 20, 1);
+        let record =
+            |arrival: u64, flight: u64| recorder.record(0, after(arrival), &flight.to_le_bytes());
         for offset in 0..2_500 {
-            // As others arrive over the widest window around it, it stays remembered.
-            let identity = u64::to_le_bytes(offset);
-            assert_eq!(
-                recorder.record(0, after(100_000 + offset), &identity),
-                Recorded::First
-            );
+            assert_eq!(record(100_000 + offset, offset), Recorded::First);
         }
-        for other in 0..200 {
-            recorder.record(
-                0,
-                after(100_000 + other * 100),
-                &u64::to_le_bytes(1 << 40 | other),
-            );
+        // While one may still arrive, others do that are expected up to a whole window earlier or
+        // later: each is recorded, and makes none of them forgotten.
+        for other in (80_000..=122_499).step_by(100) {
+            assert_eq!(record(other, 1 << 40 | other), Recorded::First);
         }
         for offset in 0..2_500 {
-            let identity = u64::to_le_bytes(offset);
-            assert_eq!(
-                recorder.record(0, after(100_000 + offset), &identity),
-                Recorded::Replayed
-            );
+            assert_eq!(record(100_000 + offset, offset), Recorded::Replayed);
+        }
+    }
+
+    #[test]
+    fn the_shortest_slices_last_for_decades() {
+        let key = Zeroizing::new([7; 16]);
+        let recorder = Recorder::new(1 << 16, 1, SLICE_MIN_MS, 1, key, NOW).unwrap();
+        let years = |n: u64| n * 365 * 86_400_000;
+        for (n, arrival) in (0_u64..).zip([NOW.0 - years(6), NOW.0, NOW.0 + years(18)]) {
+            let recorded = recorder.record(0, UnixMillis(arrival), &n.to_le_bytes());
+            assert_eq!(recorded, Recorded::First);
         }
     }
 
