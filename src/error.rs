@@ -4,11 +4,12 @@ use std::fmt;
 
 use crate::random::RandomUnavailable;
 
-/// Misuse or misconfiguration by the embedder, never something a peer can cause.
+/// Why the library did not do what its embedder asked for. No bytes of a peer's can bring it about;
+/// when a session is over and how many tickets are wanted is up to peers, though.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The random source gave nothing; nothing was changed.
+    /// The random source gave nothing.
     RandomUnavailable,
     /// A setting is out of its range; the text names it.
     Config(&'static str),
@@ -17,14 +18,21 @@ pub enum Error {
         /// How many bytes are needed.
         needed: usize,
     },
-    /// There are as many keys as the configuration allows, and none of them can be retired yet.
+    /// There are as many keys as [`max_keys`](crate::keys::KeyConfig::max_keys) allows, and none of
+    /// them can be retired yet: their tickets have not expired, or a reader holds on to them.
     TooManyKeys,
     /// This key is here already.
     DuplicateKey,
     /// No such lane: the configuration has fewer.
-    NoSuchLane,
-    /// The lane has no serials left under the active key, and no key is there to follow it: call
-    /// `maintain`, or import a key.
+    NoSuchLane {
+        /// The lane that was asked for.
+        lane: usize,
+        /// How many there are.
+        lanes: usize,
+    },
+    /// The lane has no serials left under the key of this snapshot. A worker lets the next key take
+    /// over by itself, if there is one. Otherwise call `maintain`, which does where keys are drawn,
+    /// or `rotate`.
     SerialsExhausted,
     /// The session has outlived the lifetime that is allowed since its full handshake.
     SessionExpired,
@@ -40,10 +48,10 @@ impl fmt::Display for Error {
             Self::RandomUnavailable => f.write_str("the random source gave nothing"),
             Self::Config(what) => write!(f, "configuration: {what}"),
             Self::BufferTooSmall { needed } => write!(f, "the buffer needs {needed} bytes"),
-            Self::TooManyKeys => f.write_str("as many keys as the configuration allows"),
+            Self::TooManyKeys => f.write_str("as many keys as max_keys, and all are needed"),
             Self::DuplicateKey => f.write_str("this key is here already"),
-            Self::NoSuchLane => f.write_str("no such lane"),
-            Self::SerialsExhausted => f.write_str("no serials left, and no key to follow"),
+            Self::NoSuchLane { lane, lanes } => write!(f, "lane {lane} of {lanes}"),
+            Self::SerialsExhausted => f.write_str("no serials left under this key"),
             Self::SessionExpired => f.write_str("the session has outlived its full handshake"),
             Self::Length(what) => write!(f, "length out of range: {what}"),
             Self::KeyExhausted => f.write_str("the key has protected as much as it may"),

@@ -58,11 +58,22 @@ const SCRUBBED_STACK: usize = if cfg!(dtls_session_loom) {
     16 * 1024
 };
 
+/// The same for what hashes a little with secrets of a ticket key, and is to cost little.
+const SCRUBBED_LITTLE: usize = SCRUBBED_STACK / 16;
+
 /// Runs `work`, then overwrites the stack that it has used, where moved secrets left copies.
 #[inline]
 pub(crate) fn scrubbed<R>(work: impl FnOnce() -> R) -> R {
     let done = out_of_line(work);
-    overwrite_stack();
+    overwrite_stack::<SCRUBBED_STACK>();
+    done
+}
+
+/// As [`scrubbed`], for work that leaves secrets on the first [`SCRUBBED_LITTLE`] bytes only.
+#[inline]
+pub(crate) fn scrubbed_a_little<R>(work: impl FnOnce() -> R) -> R {
+    let done = out_of_line(work);
+    overwrite_stack::<SCRUBBED_LITTLE>();
     done
 }
 
@@ -72,9 +83,9 @@ fn out_of_line<R>(work: impl FnOnce() -> R) -> R {
 }
 
 #[inline(never)]
-fn overwrite_stack() {
+fn overwrite_stack<const BYTES: usize>() {
     // A plain fill that somebody looks at, as in `overwrite`.
-    let stack = [0_u8; SCRUBBED_STACK];
+    let stack = [0_u8; BYTES];
     std::hint::black_box(&stack);
 }
 

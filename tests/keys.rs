@@ -136,7 +136,7 @@ fn rotation_comes_early_when_serials_run_out() {
     };
     let engine = engine(Engine::builder().keys(keys));
     let mut worker = engine.worker(0).unwrap();
-    for _ in 0..70 {
+    for _ in 0..69 {
         ticket(&mut worker, NOW);
     }
     assert!(
@@ -209,6 +209,50 @@ fn trap_17_an_imported_key_waits_for_its_time_while_drawn_ones_take_turns() {
     }
     assert!(keys.maintain(due, &random).unwrap().rotated);
     assert_eq!(keys.active(), id);
+}
+
+#[test]
+fn trap_17_after_a_restart_the_keys_of_before_open_and_the_first_one_seals() {
+    let fleet = KeyConfig {
+        rotation_interval: None,
+        ..KeyConfig::default()
+    };
+    let random = Seeded::new(6);
+    let [sealing, before, next] = [1, 2, 3].map(|n| KeySecret::new([n; 32]));
+    let keys = TicketKeyManager::with_key(fleet, &sealing, &random, after(HOUR)).unwrap();
+    let active = keys.active();
+    keys.import(&before, NOW, &random, after(HOUR)).unwrap();
+    assert_eq!(keys.active(), active);
+    let roles: Vec<_> = keys.status().iter().map(|key| key.role).collect();
+    assert_eq!(roles, [KeyRole::Active, KeyRole::DecryptOnly]);
+    let id = keys.import(&next, after(HOUR), &random, after(HOUR));
+    assert_eq!(Ok(keys.active()), id, "its time has come");
+    // They go when no host needs them any more.
+    keys.maintain(after(26 * HOUR), &random).unwrap();
+    keys.maintain(after(26 * HOUR), &random).unwrap();
+    assert_eq!(keys.status().len(), 1);
+}
+
+#[test]
+fn trap_18_a_key_that_is_replaced_ahead_of_time_outlives_the_tickets_of_other_hosts() {
+    let fleet = KeyConfig {
+        rotation_interval: None,
+        ticket_lifetime: Duration::from_secs(3_600),
+        ..KeyConfig::default()
+    };
+    let [first, next] = [1, 2].map(|n| KeySecret::new([n; 32]));
+    let random = Seeded::new(7);
+    let [here, there] = [1, 2].map(|seed| {
+        let random = Seeded::new(seed);
+        let keys = TicketKeyManager::with_key(fleet.clone(), &first, &random, NOW).unwrap();
+        keys.import(&next, after(24 * HOUR), &random, NOW).unwrap();
+        keys
+    });
+    here.rotate(NOW, &random).unwrap();
+    for hours in 1..24 {
+        here.maintain(after(hours * HOUR), &random).unwrap();
+    }
+    assert_eq!(opens(&here, &seal(&there, 0, after(23 * HOUR))), Ok(()));
 }
 
 #[test]
@@ -389,11 +433,17 @@ fn a_rotation_beyond_the_limit_is_refused_and_comes_when_there_is_room() {
     let keys = manager(config);
     let random = Seeded::new(3);
     seal(&keys, 0, NOW);
-    keys.rotate(NOW, &random).unwrap();
-    seal(&keys, 0, NOW);
+    for _ in 0..2 {
+        let id = keys.rotate(NOW, &random).unwrap();
+        assert_eq!(keys.active(), id);
+        seal(&keys, 0, NOW);
+    }
+    let active = keys.active();
     assert_eq!(keys.rotate(NOW, &random), Err(Error::TooManyKeys));
-    assert!(keys.status().len() <= 3);
+    assert_eq!((keys.active(), keys.status().len()), (active, 3));
+    assert_eq!(keys.maintain(NOW, &random), Err(Error::TooManyKeys));
     assert!(keys.rotate(after(60_000), &random).is_ok());
+    assert_ne!(keys.active(), active);
 }
 
 #[test]
@@ -585,20 +635,28 @@ fn misuse_gets_a_clear_error() {
             rotation_interval: Some(Duration::ZERO),
             ..KeyConfig::default()
         },
+        // 255 minutes of tickets, the key that seals, and the next.
+        KeyConfig {
+            rotation_interval: Some(Duration::from_secs(60)),
+            ticket_lifetime: Duration::from_secs(255 * 60),
+            ..KeyConfig::default()
+        },
     ] {
         assert!(matches!(build(config), Err(Error::Config(_))));
     }
     let dead = |_: &mut [u8]| Err(RandomUnavailable);
     let built = TicketKeyManager::new(KeyConfig::default(), &dead, NOW).map(|_| ());
     assert_eq!(built, Err(Error::RandomUnavailable));
-    let engine = engine(Engine::builder().lanes(2));
-    assert_eq!(engine.worker(2).map(|_| ()), Err(Error::NoSuchLane));
+    // Whatever is said first.
+    let engine = engine(Engine::builder().lanes(2).keys(KeyConfig::default()));
+    let no_such_lane = Error::NoSuchLane { lane: 2, lanes: 2 };
+    assert_eq!(engine.worker(2).map(|_| ()), Err(no_such_lane));
     let keys = manager(KeyConfig::default());
     let sealed = keys
         .reader()
         .snapshot()
         .seal_opaque(1, b"x", 60, NOW, &mut [0; 256]);
-    assert_eq!(sealed, Err(Error::NoSuchLane));
+    assert_eq!(sealed, Err(Error::NoSuchLane { lane: 1, lanes: 1 }));
     let sealed = keys
         .reader()
         .snapshot()

@@ -11,7 +11,7 @@ use dtls_session::client::{ClientHelloParams, FirstFlight, Framing};
 use dtls_session::replay::FreshnessWindow;
 use dtls_session::schedule::CipherSuite;
 use dtls_session::wire::AlertDescription;
-use dtls_session::{Datagram, Engine, ReplayProtection, ResumptionSecret, Verdict};
+use dtls_session::{Datagram, Engine, KeySecret, ReplayProtection, ResumptionSecret, Verdict};
 
 const SUITES: [CipherSuite; 3] = [
     CipherSuite::Aes128GcmSha256,
@@ -348,6 +348,27 @@ fn trap_08_and_12_a_full_memory_refuses_the_0rtt_and_nothing_else() {
             .iter()
             .all(|verdict| [Seen::Accept, full].contains(verdict))
     );
+}
+
+#[test]
+fn only_single_use_tickets_need_bits_and_only_allowed_0rtt_is_offered() {
+    use ReplayProtection::*;
+    for (protection, bytes, expected) in [
+        (SingleUseTickets, 1_000, 1_000),
+        (TimeWindowed, 1_000, 1_000),
+        (ClientHelloRecording, 1_000, 1_000),
+        (Disabled, 1_000, 0),
+        (SingleUseTickets, 0, 0),
+    ] {
+        let builder = Engine::builder().replay_protection(protection);
+        let mut worker = worker(builder.max_early_data(bytes));
+        let body = ticket(&mut worker, NOW);
+        let message = dtls_session::wire::NewSessionTicket::parse(&body).unwrap();
+        assert_eq!(message.max_early_data_size.unwrap_or(0), expected);
+        let (used, _) = worker.engine().keys().register_bytes();
+        let bits_are_needed = protection == SingleUseTickets && bytes > 0;
+        assert_eq!(used > 0, bits_are_needed, "{protection:?}");
+    }
 }
 
 #[test]
@@ -737,11 +758,20 @@ fn recording_lets_a_ticket_be_used_again_but_not_a_flight() {
 
 #[test]
 fn without_protection_there_is_no_early_data() {
-    let mut worker = worker(Engine::builder().replay_protection(ReplayProtection::Disabled));
-    let ticket = ticket(&mut worker, NOW);
-    let flight = first_flight(&ticket, NOW, after(100));
-    let verdict = admit(&mut worker, &flight.datagrams[0], after(100));
-    assert_eq!(verdict, Seen::Resume(NoEarlyData::Disabled));
+    use ReplayProtection::*;
+    // Its own tickets allow none. That of another host does, which has the same key.
+    for (issuing, why) in [
+        (Disabled, NoEarlyData::NotOffered),
+        (SingleUseTickets, NoEarlyData::Disabled),
+    ] {
+        let [mut there, mut here] = [issuing, Disabled].map(|protection| {
+            let builder = Engine::builder().ticket_key(KeySecret::new([1; 32]));
+            worker(builder.replay_protection(protection))
+        });
+        let flight = first_flight(&ticket(&mut there, NOW), NOW, after(100));
+        let verdict = admit(&mut here, &flight.datagrams[0], after(100));
+        assert_eq!(verdict, Seen::Resume(why));
+    }
 }
 
 #[test]

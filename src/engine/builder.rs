@@ -19,6 +19,7 @@ use crate::time::UnixMillis;
 #[derive(Clone, Debug)]
 pub struct Builder {
     keys: KeyConfig,
+    lanes: Option<usize>,
     first_key: Option<KeySecret>,
     replay: ReplayConfig,
     rules: Rules,
@@ -30,6 +31,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             keys: KeyConfig::default(),
+            lanes: None,
             first_key: None,
             replay: ReplayConfig::default(),
             rules: Rules {
@@ -41,6 +43,7 @@ impl Default for Builder {
             },
             issue: IssueRules {
                 max_early_data: 16_384,
+                single_use: true,
                 session_lifetime: Duration::from_secs(604_800),
             },
             worker: WorkerRules {
@@ -56,7 +59,7 @@ impl Builder {
     /// How many workers issue tickets, 1 to 256. Default 1.
     #[must_use]
     pub fn lanes(mut self, lanes: usize) -> Self {
-        self.keys.lanes = lanes;
+        self.lanes = Some(lanes);
         self
     }
 
@@ -67,15 +70,17 @@ impl Builder {
         self.lanes(profile.workers)
     }
 
-    /// How ticket keys live. Its `lanes` are those of the engine.
+    /// How ticket keys live. Its `lanes` count if [`lanes`](Self::lanes) says nothing.
     #[must_use]
     pub fn keys(mut self, keys: KeyConfig) -> Self {
         self.keys = keys;
         self
     }
 
-    /// Begins with this key instead of a drawn one: for tickets of before a restart, and for
-    /// hosts that share keys.
+    /// Begins with this key, which seals at once, instead of a drawn one: for tickets of before a
+    /// restart, and for hosts that share keys. With a
+    /// [`rotation_interval`](KeyConfig::rotation_interval), drawn keys follow it, which no other
+    /// process has: set `None`, and [import](TicketKeyManager::import) the keys that are to follow.
     #[must_use]
     pub fn ticket_key(mut self, secret: KeySecret) -> Self {
         self.first_key = Some(secret);
@@ -172,12 +177,22 @@ impl Builder {
     }
 
     /// Builds the engine. Draws an issuer, and the ticket keys that were not given.
+    ///
+    /// A process that forks does so before: with the same issuer in both, nonces would repeat, and
+    /// a flight be accepted by each.
     pub fn build(self, random: &dyn SecureRandom, now: UnixMillis) -> Result<Engine, Error> {
-        let lanes = self.keys.lanes;
+        let mut keys = self.keys;
+        keys.lanes = self.lanes.unwrap_or(keys.lanes);
+        let lanes = keys.lanes;
         let keys = match &self.first_key {
-            Some(secret) => TicketKeyManager::with_key(self.keys, secret, random, now)?,
-            None => TicketKeyManager::new(self.keys, random, now)?,
+            Some(secret) => TicketKeyManager::with_key(keys, secret, random, now)?,
+            None => TicketKeyManager::new(keys, random, now)?,
         };
+        let mut issue = self.issue;
+        issue.single_use = self.replay.protection == ReplayProtection::SingleUseTickets;
+        if self.replay.protection == ReplayProtection::Disabled {
+            issue.max_early_data = 0;
+        }
         let mut flow_key = Zeroizing::new([0; 16]);
         random.fill(&mut *flow_key)?;
         // Made once to have its errors here rather than in `Engine::worker`.
@@ -187,7 +202,7 @@ impl Builder {
                 keys,
                 replay: ReplayCache::new(&self.replay, lanes, random, now)?,
                 rules: self.rules,
-                issue: self.issue,
+                issue,
                 worker: self.worker,
                 flow_key,
                 counters: Mutex::new(Vec::new()),

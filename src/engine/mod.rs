@@ -49,11 +49,11 @@ impl Engine {
     /// The worker of `lane`, for the calling thread. Several workers of one lane are slower than
     /// each on its own, and no less right.
     pub fn worker(&self, lane: usize) -> Result<Worker, Error> {
-        if lane >= self.shared.keys.config().lanes {
-            return Err(Error::NoSuchLane);
+        let lanes = self.shared.keys.config().lanes;
+        match u8::try_from(lane) {
+            Ok(number) if lane < lanes => Worker::new(self, number, self.counters()),
+            _ => Err(Error::NoSuchLane { lane, lanes }),
         }
-        let lane = u8::try_from(lane).map_err(|_| Error::NoSuchLane)?;
-        Worker::new(self, lane, self.counters())
     }
 
     /// Counters for a new worker: those of one that is gone, if there are any, so that what it has

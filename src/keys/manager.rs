@@ -22,18 +22,22 @@ const FLEET_MARGIN_MS: u64 = 300_000;
 /// More than the collector takes to drop one value later.
 const COLLECTED_BYTES: usize = 8 * 1024;
 
+/// `activates` of a drawn key: at the next rotation, whenever that is.
+const AT_NEXT_ROTATION: u64 = u64::MAX;
+
 /// How ticket keys live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyConfig {
     /// How many lanes issue tickets, 1 to 256: one per worker.
     pub lanes: usize,
-    /// How long a key seals before a drawn key follows it, which no other host has. `None`: keys
-    /// come by [`TicketKeyManager::import`], which is the way of hosts that share them. Default 1 h.
+    /// How long a key seals before a drawn key follows it, which no other host and no later process
+    /// has. `None`: keys come by [`TicketKeyManager::import`], which is the way of hosts that share
+    /// them, and of those that want to open tickets of before a restart. Default 1 h.
     pub rotation_interval: Option<Duration>,
     /// The longest lifetime of a ticket, at most [`TICKET_LIFETIME_MAX`]. Default 24 h.
     pub ticket_lifetime: Duration,
-    /// Tickets per lane and key, at most 2^32, the default. Rotation comes early when a lane has
-    /// used seven eighths of them.
+    /// Tickets per lane and key, at most 2^32, the default. Where keys are drawn, rotation comes
+    /// early when a lane has used seven eighths of them.
     pub serials_per_lane: u64,
     /// How many keys may exist at once, those included that are retired but still held by a
     /// reader. A rotation beyond is refused. Default 256.
@@ -69,9 +73,23 @@ impl KeyConfig {
             Err(Error::Config("max_keys: at least 3"))
         } else if self.rotation_interval == Some(Duration::ZERO) {
             Err(Error::Config("rotation_interval: more than zero"))
+        } else if self
+            .keys_at_once()
+            .is_some_and(|keys| keys > self.max_keys as u128)
+        {
+            Err(Error::Config(
+                "max_keys: too few for ticket_lifetime over rotation_interval",
+            ))
         } else {
             Ok(())
         }
+    }
+
+    /// Keys that are here while drawn ones take turns: those with tickets that have not expired,
+    /// the one that seals, and the next.
+    fn keys_at_once(&self) -> Option<u128> {
+        let interval = self.rotation_interval?.as_nanos();
+        Some(self.ticket_lifetime.as_nanos().div_ceil(interval) + 2)
     }
 }
 
@@ -82,8 +100,8 @@ pub struct KeyStatus {
     pub id: KeyId,
     /// What it may do now.
     pub role: KeyRole,
-    /// Since when it seals, or has sealed.
-    pub activated: UnixMillis,
+    /// Since when it seals, has sealed or is to seal. `None`: it is to follow at the next rotation.
+    pub activates: Option<UnixMillis>,
     /// Tickets that this process has sealed with it.
     pub issued: u64,
     /// Tickets that its fullest lane can still seal.
@@ -176,12 +194,13 @@ impl TicketKeyManager {
     }
 
     /// Takes over a key that other hosts have too. It opens tickets at once and seals from
-    /// `activates` on: choose that late enough for every host to have the key by then. Until then
-    /// it seals only if [`rotate`](Self::rotate) says so, or if a lane has no serial left and no
-    /// drawn key is there.
+    /// `activates` on: choose that late enough for every host to have the key by then. Before, it
+    /// seals only if [`rotate`](Self::rotate) says so, or if a lane has no serial left and no drawn
+    /// key is there.
     ///
-    /// A key whose time has come already seals at once. So after a restart the keys of before are
-    /// imported from the oldest to the newest.
+    /// A key whose time was before that of the key which seals now is there to open only: so
+    /// begin, after a restart, with the [key that seals](Self::with_key), and import the others
+    /// with the times that they had.
     pub fn import(
         &self,
         secret: &KeySecret,
@@ -191,16 +210,23 @@ impl TicketKeyManager {
     ) -> Result<KeyId, Error> {
         let shared = &self.shared;
         let mut entries = lock(&shared.entries);
+        shared.retire(&mut entries, now);
         let key = TicketKey::new(secret, draw_issuer(random)?, &shared.household);
         let id = key.id();
-        shared.add_pending(&mut entries, key, Some(activates))?;
+        let seals_since = entries[active_index(&entries)].activates;
+        let added = shared.add_pending(&mut entries, key, Some(activates))?;
+        if activates.0 < seals_since {
+            entries[added].role = KeyRole::DecryptOnly;
+            entries[added].deactivated = now.0;
+        }
         shared.activate_due(&mut entries, now);
         shared.publish(&entries);
         Ok(id)
     }
 
     /// Lets the next key seal from now on: the imported one that is due first, or else a drawn one,
-    /// which no other host has. Returns the id of the key that seals.
+    /// which no other host has. Returns the id of the key that seals. On an error the same key
+    /// seals as before.
     pub fn rotate(&self, now: UnixMillis, random: &dyn SecureRandom) -> Result<KeyId, Error> {
         let shared = &self.shared;
         let mut entries = lock(&shared.entries);
@@ -210,15 +236,15 @@ impl TicketKeyManager {
             None => shared.draw(&mut entries, random)?,
         };
         shared.activate(&mut entries, next, now);
-        // The rotation is done. Whether the key to follow can be drawn now is for `maintain`.
-        let drawn = match shared.config.rotation_interval {
-            Some(_) => shared.drawn(&mut entries, random).map(|_| ()),
-            None => Ok(()),
-        };
+        if shared.config.rotation_interval.is_some() {
+            // The rotation is done: if the key to follow cannot be drawn now, `maintain` says so.
+            let _ = shared.drawn(&mut entries, random);
+        }
+        let id = entries[next].key.id();
         shared.publish(&entries);
         drop(entries);
         shared.array.collect();
-        drawn.map(|()| self.active())
+        Ok(id)
     }
 
     /// To be called about once a second: rotates when the interval has passed, when an imported
@@ -280,7 +306,7 @@ impl TicketKeyManager {
         let status = |entry: &Entry| KeyStatus {
             id: entry.key.id(),
             role: entry.role,
-            activated: UnixMillis(entry.activates),
+            activates: (entry.activates != AT_NEXT_ROTATION).then_some(UnixMillis(entry.activates)),
             issued: entry.key.lanes().map(Lane::issued).sum(),
             seals_left: entry.key.lanes().map(Lane::left).min().unwrap_or(0),
         };
@@ -375,7 +401,7 @@ impl Shared {
             key,
             role: KeyRole::Pending,
             shared: activates.is_some(),
-            activates: activates.map_or(u64::MAX, |activates| activates.0),
+            activates: activates.map_or(AT_NEXT_ROTATION, |activates| activates.0),
             deactivated: u64::MAX,
         });
         Ok(entries.len() - 1)
@@ -414,7 +440,11 @@ impl Shared {
     fn activate(&self, entries: &mut [Entry], next: usize, now: UnixMillis) {
         let active = active_index(entries);
         entries[active].role = KeyRole::DecryptOnly;
-        entries[active].deactivated = now.0;
+        // Other hosts go on with it until the next one's time has come.
+        entries[active].deactivated = match entries[next].shared {
+            true => entries[next].activates.max(now.0),
+            false => now.0,
+        };
         entries[next].role = KeyRole::Active;
         entries[next].activates = now.0;
         // Relaxed: a hint; the worst is a rotation too many or one second too late.
@@ -568,16 +598,19 @@ impl KeySnapshot<'_> {
     /// The next serial of `lane` under the active key, for a ticket that expires at `expiry` (ms).
     /// Asks for rotation when few are left.
     pub(crate) fn take_serial(&self, lane: u8, expiry: u64) -> Result<u32, NoSerial> {
-        let serials = self.active().lane(lane).ok_or(NoSerial::NoSuchLane)?;
-        let serial = serials.take_serial(expiry).ok_or(NoSerial::Exhausted)?;
-        if serials.left() < self.manager.config().serials_per_lane / 8 {
+        let serials = self.active().lane(lane).ok_or(NoSerial::NoSuchLane {
+            lane: lane.into(),
+            lanes: self.manager.config().lanes,
+        })?;
+        let serial = serials.take_serial(expiry);
+        if serials.left() <= self.manager.config().serials_per_lane / 8 {
             // Relaxed: a hint for `maintain`.
             self.manager
                 .shared
                 .rotate_early
                 .store(true, Ordering::Relaxed);
         }
-        Ok(serial)
+        serial.ok_or(NoSerial::Exhausted)
     }
 
     /// Lets the pending key take over from the active one of this snapshot, whose lane has no
@@ -589,6 +622,6 @@ impl KeySnapshot<'_> {
 
 /// Why there is no serial.
 pub(crate) enum NoSerial {
-    NoSuchLane,
+    NoSuchLane { lane: usize, lanes: usize },
     Exhausted,
 }

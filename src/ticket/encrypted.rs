@@ -8,7 +8,7 @@ use super::state::{BIRTH, STATE_MAX, SessionState, from_millis48, millis48};
 use crate::error::Error;
 use crate::keys::{BirthPlace, Issuer, KeyId, KeySnapshot, NONCE_LEN, NoSerial, TicketKey};
 use crate::time::UnixMillis;
-use crate::wipe::overwrite;
+use crate::wipe::{overwrite, scrubbed_a_little};
 
 /// Key id, issuer, nonce.
 const HEADER: usize = 8 + 8 + NONCE_LEN;
@@ -352,9 +352,10 @@ impl<'k> Birth<'k> {
             return Err(Error::Length("lifetime of a ticket"));
         };
         let needed = HEADER + len + TAG;
-        let room = out
-            .get_mut(HEADER..HEADER + len)
+        let out = out
+            .get_mut(..needed)
             .ok_or(Error::BufferTooSmall { needed })?;
+        let room = &mut out[HEADER..HEADER + len];
         room[0] = OPAQUE;
         room[6] = padding;
         room[7..10].copy_from_slice(&lifetime);
@@ -406,17 +407,20 @@ impl KeySnapshot<'_> {
         if lifetime > lifetime_max {
             return Err(Error::Config("lifetime of a ticket above ticket_lifetime"));
         }
-        let birth = Birth::new(self, lane, now.saturating_add(lifetime))?;
-        let remembered = birth.remember();
+        let expiry = now.saturating_add(lifetime);
         let lifetime = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
-        Ok((birth.seal_opaque(bytes, now, lifetime, out)?, remembered))
+        scrubbed_a_little(|| {
+            let birth = Birth::new(self, lane, expiry)?;
+            let remembered = birth.remember();
+            Ok((birth.seal_opaque(bytes, now, lifetime, out)?, remembered))
+        })
     }
 }
 
 impl From<NoSerial> for Error {
     fn from(why: NoSerial) -> Self {
         match why {
-            NoSerial::NoSuchLane => Self::NoSuchLane,
+            NoSerial::NoSuchLane { lane, lanes } => Self::NoSuchLane { lane, lanes },
             NoSerial::Exhausted => Self::SerialsExhausted,
         }
     }

@@ -51,7 +51,10 @@ pub struct NewSession<'a> {
 /// What an engine allows its tickets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IssueRules {
+    /// 0: no 0-RTT.
     pub(crate) max_early_data: u32,
+    /// A ticket that gets 0-RTT needs a bit to strike.
+    pub(crate) single_use: bool,
     /// Since the full handshake.
     pub(crate) session_lifetime: Duration,
 }
@@ -78,10 +81,9 @@ pub(crate) fn issue(
     let expiry = now.saturating_add(Duration::from_secs(lifetime.into()));
     let birth = Birth::new(keys, lane, expiry)?;
     // Without a bit to strike there is no 0-RTT, and the client need not try.
-    let max_early_data = if birth.remember() {
-        rules.max_early_data
-    } else {
-        0
+    let max_early_data = match rules.max_early_data {
+        1.. if rules.single_use && !birth.remember() => 0,
+        bytes => bytes,
     };
     let state = SessionState {
         suite: session.suite,

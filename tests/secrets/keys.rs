@@ -67,6 +67,35 @@ fn trap_24_a_retired_key_leaves_nothing_in_memory() {
 }
 
 #[test]
+fn sealing_for_a_host_leaves_nothing_of_the_key_on_the_stack() {
+    let scanner = Scanner::new();
+    let all = of_child("key");
+    let random = |out: &mut [u8]| {
+        out.fill(ISSUER[0]);
+        Ok(())
+    };
+    let secret = all.with("secret", |secret| {
+        KeySecret::new(secret.try_into().unwrap())
+    });
+    let config = KeyConfig {
+        rotation_interval: None,
+        ..KeyConfig::default()
+    };
+    let keys = deep(|| TicketKeyManager::with_key(config, &secret, &random, NOW).unwrap());
+    drop(secret);
+    let reader = keys.reader();
+    deep(|| {
+        let snapshot = reader.snapshot();
+        let mut ticket = [0; 256];
+        snapshot
+            .seal_opaque(0, b"host", 600, NOW, &mut ticket)
+            .unwrap();
+    });
+    drop((reader, keys));
+    scanner.assert_gone(&all);
+}
+
+#[test]
 fn a_key_leaves_nothing_when_its_engine_is_dropped() {
     let scanner = Scanner::new();
     let all = of_child("key");

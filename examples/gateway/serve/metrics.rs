@@ -78,7 +78,8 @@ impl Scraped {
         );
 
         if let Some(active) = status.iter().find(|key| key.role == KeyRole::Active) {
-            let age = self.clock.now().saturating_since(active.activated);
+            let since = active.activates.unwrap_or_default();
+            let age = self.clock.now().saturating_since(since);
             let help = "Since when the key that seals does so.";
             page.gauge("gateway_ticket_key_age_seconds", help, age.as_secs_f64());
             let help = "Tickets that the key that seals has left, in its fullest lane.";

@@ -114,9 +114,8 @@ impl Gateway {
             engine = engine.ticket_key(ticket_key::read(path)?);
         }
         let engine = engine
-            .profile(&config.machine)
+            .lanes(config.workers)
             .keys(KeyConfig {
-                lanes: config.workers,
                 rotation_interval: Some(config.rotation_interval()),
                 ticket_lifetime: config.ticket_lifetime(),
                 ..KeyConfig::default()
