@@ -13,6 +13,7 @@ use dtls_session::client::FirstFlight;
 use dtls_session::handover::{
     HandoverError, IDENTITY_LEN, hand_over, hand_over_to_file, take_over, take_over_from_file,
 };
+use dtls_session::keys::KeyConfig;
 use dtls_session::{Engine, KeySecret, ReplayProtection, Worker};
 
 const IDENTITY: [u8; IDENTITY_LEN] = [6; IDENTITY_LEN];
@@ -159,6 +160,51 @@ fn old_registers_are_refused() {
     );
     let again = take_over(&second, &registers, &IDENTITY, MINUTE, after(61_000));
     assert_eq!(again, Err(HandoverError::AlreadyTaken));
+}
+
+#[test]
+fn registers_are_taken_over_once_also_by_a_key_that_comes_back() {
+    let fleet = || {
+        let keys = KeyConfig {
+            rotation_interval: None,
+            ticket_lifetime: MINUTE,
+            ..KeyConfig::default()
+        };
+        Engine::builder().lanes(2).keys(keys)
+    };
+    let key = KeySecret::new([0x33; 32]);
+    let begin = |process| {
+        let builder = fleet().ticket_key(key.clone());
+        builder.build(&Seeded::new(process), NOW).unwrap()
+    };
+    let (first, second) = (begin(1), begin(2));
+    let flights = flights(&mut first.worker(0).unwrap(), 3);
+    let registers = hand_over(&first, &IDENTITY, NOW).unwrap();
+    let hour = Duration::from_secs(3_600);
+    let take_over = |now| take_over(&second, &registers, &IDENTITY, hour, now);
+    assert_eq!(take_over(NOW), Ok(1));
+    let mut worker = second.worker(0).unwrap();
+    assert_eq!(verdicts(&mut worker, &flights, 1), [Seen::Accept; 3]);
+    // The key is retired, and imported again.
+    let (keys, random) = (second.keys(), Seeded::new(9));
+    keys.rotate(NOW, &random).unwrap();
+    let later = after(1_000_000);
+    while keys.status().len() > 1 {
+        keys.maintain(later, &random).unwrap();
+    }
+    keys.import(&key, later, &random, later).unwrap();
+    assert_eq!(take_over(later), Err(HandoverError::AlreadyTaken));
+    assert!(!verdicts(&mut worker, &flights, 2).contains(&Seen::Accept));
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_not_left_behind() {
+    let path = path("not-left");
+    let recording = ReplayProtection::ClientHelloRecording;
+    let engine = common::engine(Engine::builder().replay_protection(recording));
+    let handed_over = hand_over_to_file(&engine, &path, NOW);
+    assert_eq!(handed_over, Err(HandoverError::NotSingleUse));
+    assert!(!path.exists());
 }
 
 #[test]

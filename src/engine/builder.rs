@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::keys::{KeyConfig, KeySecret, TicketKeyManager};
 use crate::random::SecureRandom;
 use crate::replay::{FreshnessWindow, ReplayCache, ReplayConfig, ReplayProtection};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, AtomicBool, Mutex};
 use crate::ticket::IssueRules;
 use crate::time::UnixMillis;
 
@@ -206,6 +206,7 @@ impl Builder {
                 worker: self.worker,
                 flow_key,
                 counters: Mutex::new(Vec::new()),
+                took_over: AtomicBool::new(false),
             }),
         })
     }

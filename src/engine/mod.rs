@@ -18,7 +18,7 @@ use crate::keys::{Maintenance, TicketKeyManager};
 use crate::metrics::{Counters, Metrics};
 use crate::random::SecureRandom;
 use crate::replay::ReplayCache;
-use crate::sync::{Arc, Mutex, lock, seeded};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock, seeded};
 use crate::ticket::IssueRules;
 use crate::time::UnixMillis;
 use worker::WorkerRules;
@@ -37,6 +37,8 @@ struct Shared {
     worker: WorkerRules,
     flow_key: Zeroizing<[u8; 16]>,
     counters: Mutex<Vec<Arc<Counters>>>,
+    /// It has taken over the registers of an earlier process.
+    took_over: AtomicBool,
 }
 
 impl Engine {
@@ -54,6 +56,12 @@ impl Engine {
             Ok(number) if lane < lanes => Worker::new(self, number, self.counters()),
             _ => Err(Error::NoSuchLane { lane, lanes }),
         }
+    }
+
+    /// Whether registers may be taken over: once.
+    pub(crate) fn begin_take_over(&self) -> bool {
+        // Relaxed: the exchange alone says who is the first.
+        !self.shared.took_over.swap(true, Ordering::Relaxed)
     }
 
     /// Counters for a new worker: those of one that is gone, if there are any, so that what it has

@@ -18,11 +18,21 @@ pub fn hand_over_to_file(
     path: &Path,
     now: UnixMillis,
 ) -> Result<(), HandoverError> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = write(engine, file, now);
+    if written.is_err() {
+        // Half a file would be in the way of the next one.
+        let _ = fs::remove_file(path);
+    }
+    written?;
+    sync_directory(path)?;
+    Ok(())
+}
+
+fn write(engine: &Engine, mut file: File, now: UnixMillis) -> Result<(), HandoverError> {
     let registers = hand_over(engine, &identity(&file)?, now)?;
     file.write_all(&registers)?;
     file.sync_all()?;
-    sync_directory(path)?;
     Ok(())
 }
 

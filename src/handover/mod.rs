@@ -2,8 +2,11 @@
 //! 0-RTT goes on. Single use only.
 //!
 //! The bits are taken out of the process that hands them over: from then on it accepts none of
-//! these tickets. The process that takes them over does it once per key. Whatever goes wrong on
-//! the way costs the 0-RTT of these tickets, and nothing else.
+//! these tickets. The process that takes them over does it once. Whatever goes wrong on the way costs
+//! the 0-RTT of these tickets, and nothing else.
+//!
+//! Registers belong to ticket keys, and drawn keys end with their process: hand over where keys are
+//! [given](crate::Builder::ticket_key) and [imported](crate::TicketKeyManager::import).
 
 mod file;
 
@@ -45,7 +48,7 @@ pub enum HandoverError {
     Old,
     /// The carrier is not the one that it was written to.
     Copied,
-    /// A key of this engine has taken over registers before.
+    /// This engine has taken over registers before.
     AlreadyTaken,
     /// There are no registers here: never written, or taken over by another start.
     Missing,
@@ -111,6 +114,9 @@ pub fn hand_over(
 /// Takes over what [`hand_over`] gave: tickets of the earlier process get 0-RTT here, if they
 /// were not used there. Returns how many keys' registers were taken over.
 ///
+/// Import all keys first: an engine takes over once only, and the registers of keys that are not
+/// here are lost. Within a process, no other engine may take over the same registers.
+///
 /// All or nothing is authenticated before anything is taken. `max_age` bounds the time since the
 /// registers were written: the shorter, the less a restored image of a whole machine can do.
 pub fn take_over(
@@ -168,11 +174,13 @@ pub fn take_over(
     for (key, issuers) in taken {
         adopted.push((key, adopt(engine, issuers)?));
     }
+    // Not for each key: one that was retired and imported again would remember nothing of it.
+    if !engine.begin_take_over() {
+        return Err(HandoverError::AlreadyTaken);
+    }
     let keys = adopted.len();
     for (key, earlier) in adopted {
-        if !key.adopt(earlier) {
-            return Err(HandoverError::AlreadyTaken);
-        }
+        key.adopt(earlier);
     }
     Ok(keys)
 }

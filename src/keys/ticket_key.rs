@@ -322,9 +322,9 @@ impl TicketKey {
         std::iter::once(home).chain(earlier).collect()
     }
 
-    /// Remembers for earlier processes from now on. Once: `false` if it was done before.
-    pub(crate) fn adopt(&self, earlier: Vec<Adopted>) -> bool {
-        self.adopted.set(Box::new(earlier)).1
+    /// Remembers for earlier processes from now on. To be called once.
+    pub(crate) fn adopt(&self, earlier: Vec<Adopted>) {
+        self.adopted.set(Box::new(earlier));
     }
 
     /// Encrypts in place and returns nonce and tag. The caller took `serial` from `lane` of this
