@@ -1,5 +1,6 @@
 //! Single use against a `HashSet`, under anything that can happen to a gateway: issuing, admitting
-//! and replaying on any worker, rotation, restart with the same keys, and a clock that steps.
+//! and replaying on any worker, rotation, restart with the same key, with what was remembered handed
+//! over or not, and a clock that steps.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use common::*;
 use dtls_session::admission::NoEarlyData;
+use dtls_session::handover::{HandoverError, IDENTITY_LEN, hand_over, take_over};
 use dtls_session::keys::KeyConfig;
 use dtls_session::{Engine, KeySecret, ReplayProtection, UnixMillis, Worker};
 use proptest::prelude::*;
@@ -30,6 +32,8 @@ enum Step {
     Rotate,
     Maintain,
     Restart,
+    /// The next process takes over what this one remembers, where there is something.
+    WarmRestart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -43,6 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Rotate),
         2 => Just(Step::Maintain),
         1 => Just(Step::Restart),
+        1 => Just(Step::WarmRestart),
     ]
 }
 
@@ -70,8 +75,11 @@ struct World {
     /// Tickets that no flight offers yet.
     unused: Vec<usize>,
     flights: Vec<Flight>,
-    /// What was accepted: flights, and under single use, tickets.
-    accepted: HashSet<usize>,
+    /// What was accepted: flights, or tickets, or tickets within a window of time.
+    accepted: HashSet<(usize, u64)>,
+    /// Processes whose tickets this one remembers.
+    remembered: HashSet<u64>,
+    started: u64,
     /// When flights were accepted: by flight, lane and port.
     accepted_at: HashMap<(usize, usize, u16), u64>,
     randoms: u8,
@@ -93,6 +101,8 @@ impl World {
             unused: vec![],
             flights: vec![],
             accepted: HashSet::new(),
+            remembered: HashSet::from([0]),
+            started: clock,
             accepted_at: HashMap::new(),
             randoms: 0,
             stepped_back: false,
@@ -180,12 +190,35 @@ impl World {
                 self.engine.maintain(self.now(), &random).unwrap();
             }
             Step::Restart => {
-                self.process += 1;
-                (self.engine, self.workers) =
-                    Self::start(self.protection, self.process, self.clock);
-                self.accepted_at.clear();
+                self.remembered.clear();
+                self.restart();
             }
+            Step::WarmRestart => match hand_over(&self.engine, &[7; IDENTITY_LEN], self.now()) {
+                Ok(registers) => {
+                    self.restart();
+                    let (minute, now) = (Duration::from_secs(60), self.now());
+                    let taken =
+                        take_over(&self.engine, &registers, &[7; IDENTITY_LEN], minute, now);
+                    // It may have lost the key of the start.
+                    if taken != Ok(1) {
+                        assert_eq!(taken, Err(HandoverError::NoKeyInCommon));
+                        self.remembered = HashSet::from([self.process]);
+                    }
+                }
+                Err(why) => {
+                    assert_eq!(why, HandoverError::NotSingleUse);
+                    self.apply(&Step::Restart);
+                }
+            },
         }
+    }
+
+    fn restart(&mut self) {
+        self.process += 1;
+        self.remembered.insert(self.process);
+        self.started = self.clock;
+        (self.engine, self.workers) = Self::start(self.protection, self.process, self.clock);
+        self.accepted_at.clear();
     }
 
     /// Offers a flight and compares the verdict with what the plain model says.
@@ -201,8 +234,13 @@ impl World {
         );
 
         let used = match self.protection {
-            ReplayProtection::SingleUseTickets => flight.ticket,
-            _ => which,
+            ReplayProtection::SingleUseTickets => (flight.ticket, 0),
+            // Windows of 10 s, which follow one another from ten years before the start on.
+            ReplayProtection::TimeWindowed => {
+                let origin = self.started - 10 * 365 * 86_400_000;
+                (flight.ticket, (flight.expected_arrival.0 - origin) / 10_000)
+            }
+            _ => (which, 0),
         };
         if verdict == Seen::Accept {
             assert!(
@@ -221,7 +259,7 @@ impl World {
             vec![Seen::Resume(NoEarlyData::Late)]
         } else if flight.expected_arrival.saturating_since(now) > Duration::from_secs(10) {
             vec![Seen::Resume(NoEarlyData::Early)]
-        } else if ticket.process != self.process {
+        } else if !self.remembered.contains(&ticket.process) {
             vec![Seen::Resume(NoEarlyData::OtherIssuer)]
         } else if self.accepted.contains(&used) && verdict != Seen::Accept {
             vec![Seen::Resume(NoEarlyData::Replayed)]
@@ -231,7 +269,13 @@ impl World {
         // Keys that only the process of before had, or that were retired when the clock was
         // ahead, are unknown: that costs the resumption and never the promise.
         let lost = Seen::Full(dtls_session::admission::NoResumption::UnknownKey);
-        let known = expected.contains(&verdict) || (verdict == lost && self.may_be_lost(which));
+        // What was taken over goes with a key that is retired when the clock is ahead.
+        let forgotten = ticket.process != self.process
+            && self.stepped_back
+            && verdict == Seen::Resume(NoEarlyData::OtherIssuer);
+        let known = expected.contains(&verdict)
+            || (verdict == lost && self.may_be_lost(which))
+            || forgotten;
         assert!(known, "flight {which}: {verdict:?}, expected {expected:?}");
         if verdict == Seen::Accept {
             self.accepted_at.insert((which, lane, port), now.0);
@@ -257,6 +301,13 @@ proptest! {
     #[test]
     fn a_ticket_is_accepted_at_most_once(steps in prop::collection::vec(step(), 1..150)) {
         run(ReplayProtection::SingleUseTickets, &steps);
+    }
+
+    #[test]
+    fn a_ticket_is_accepted_at_most_once_in_a_window(
+        steps in prop::collection::vec(step(), 1..150),
+    ) {
+        run(ReplayProtection::TimeWindowed, &steps);
     }
 
     #[test]
