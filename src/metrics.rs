@@ -1,5 +1,7 @@
 //! Counters: one per worker and reason, written by the worker alone and read by anybody.
 
+use std::fmt;
+
 use crossbeam_utils::CachePadded;
 
 use crate::admission::{AbortReason, Decision, Discarded, NoEarlyData, NoResumption};
@@ -51,8 +53,18 @@ impl Counters {
 }
 
 /// How often each verdict was given, since the engine was built: a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Metrics([u64; COUNTERS]);
+
+impl fmt::Debug for Metrics {
+    /// What was counted at all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted = self.verdicts().chain([("issued", "", self.issued())]);
+        let counted = counted.filter(|(.., n)| *n > 0);
+        let name = |(verdict, why, n)| ([verdict, why].join(" ").trim_end().to_owned(), n);
+        f.debug_map().entries(counted.map(name)).finish()
+    }
+}
 
 impl Metrics {
     pub(crate) fn sum<'c>(workers: impl Iterator<Item = &'c Counters>) -> Self {

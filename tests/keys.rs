@@ -685,4 +685,11 @@ fn trap_24_nothing_secret_is_printed() {
         .unwrap();
     let printed = format!("{secret:?} {:?}", opened.key_id());
     assert!(!printed.to_lowercase().contains("abab") && printed.contains("KeySecret(..)"));
+    // What is not secret is there for people to compare.
+    assert_eq!(opened.key_id(), keys.active());
+    assert_eq!(opened.key_id().to_bytes(), ticket[..8]);
+    let shared = TicketKeyManager::with_key(KeyConfig::default(), &secret, &Seeded::new(1), NOW);
+    assert_eq!(shared.unwrap().active(), secret.id());
+    let bytes = secret.id().to_bytes().map(|byte| format!("{byte:02x}"));
+    assert_eq!(secret.id().to_string(), bytes.concat());
 }

@@ -1,5 +1,7 @@
 //! What the engine says of a datagram: data, with reasons that stay the same.
 
+use std::fmt;
+
 use crate::wire::AlertDescription;
 
 /// An enum of reasons, with a stable name for each.
@@ -18,6 +20,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$reason => $text,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
             }
         }
     };

@@ -1,5 +1,6 @@
 //! A batch that was judged, as the host sees it.
 
+use std::fmt;
 use std::mem;
 
 use crate::admission::{Arrival, Flow, Verdict, write_hello_retry_request};
@@ -57,6 +58,14 @@ impl<'w> Admitted<'w> {
         let keys = self.reader.snapshot();
         let (hello, peer) = (transcript.digest(), arrival.datagram.peer);
         write_hello_retry_request(&keys, &hello, suite, group, peer, self.now, out)
+    }
+}
+
+impl fmt::Debug for Admitted<'_> {
+    /// The verdicts.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdicts = self.iter().map(|(_, verdict)| verdict);
+        f.debug_list().entries(verdicts).finish()
     }
 }
 

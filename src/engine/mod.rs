@@ -5,6 +5,8 @@ mod builder;
 mod profile;
 mod worker;
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 pub use admitted::Admitted;
@@ -39,6 +41,15 @@ struct Shared {
     counters: Mutex<Vec<Arc<Counters>>>,
     /// It has taken over the registers of an earlier process.
     took_over: AtomicBool,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("keys", &self.shared.keys)
+            .field("replay", &self.shared.replay)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Engine {

@@ -1,5 +1,6 @@
 //! The worker: what one core does.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
@@ -61,6 +62,14 @@ pub struct Worker {
     spare: Vec<Flow<'static>>,
     hasher: WideHasher,
     counters: Arc<Counters>,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("lane", &self.lane)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Worker {

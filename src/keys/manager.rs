@@ -1,5 +1,6 @@
 //! Rotation: which keys exist, who seals, and when a key is forgotten.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::array::{Entry, KeyArray, KeyRole};
@@ -379,6 +380,15 @@ impl TicketKeyManager {
     }
 }
 
+impl fmt::Debug for TicketKeyManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketKeyManager")
+            .field("config", self.config())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     /// A drawn key has no time at which it activates: it follows at the next rotation.
     fn add_pending(
@@ -562,6 +572,12 @@ impl KeyReader {
     }
 }
 
+impl fmt::Debug for KeyReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyReader").finish_non_exhaustive()
+    }
+}
+
 /// The keys at one moment.
 pub struct KeySnapshot<'r> {
     array: Pinned<'r, KeyArray>,
@@ -617,6 +633,14 @@ impl KeySnapshot<'_> {
     /// serial left. After `true`, a new snapshot has serials.
     pub(crate) fn replace_exhausted(&self, now: UnixMillis) -> bool {
         self.manager.replace_exhausted(self.active_id(), now)
+    }
+}
+
+impl fmt::Debug for KeySnapshot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySnapshot")
+            .field("active", &self.active_id())
+            .finish_non_exhaustive()
     }
 }
 

@@ -43,6 +43,12 @@ impl KeySecret {
         secret
     }
 
+    /// The public name of the key.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        scrubbed(|| KeyId(u64::from_be_bytes(*expand::<8>(self, b"key id"))))
+    }
+
     pub(crate) fn draw(random: &dyn SecureRandom) -> Result<Self, Error> {
         let mut secret = Self::zero();
         random.fill(&mut **secret.0)?;
@@ -60,9 +66,25 @@ impl fmt::Debug for KeySecret {
     }
 }
 
-/// The public name of a ticket key, derived from its secret: the key epoch of a ticket.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// The public name of a ticket key, derived from its secret: the key epoch of a ticket. Every ticket
+/// begins with its 8 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub(crate) u64);
+
+impl KeyId {
+    /// As tickets begin.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+}
+
+impl fmt::Display for KeyId {
+    /// Its bytes in hexadecimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 /// 64 random bits drawn whenever a process takes a key up: one process, one issuer for each key. A
 /// key that was retired and comes back has another, so that its nonces begin anew.
@@ -71,7 +93,7 @@ pub struct Issuer(pub(crate) u64);
 
 impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyId({:016x})", self.0)
+        write!(f, "KeyId({self})")
     }
 }
 
@@ -176,7 +198,7 @@ impl TicketKey {
                 &*expand::<32>(secret, b"subkeys of issuers"),
             );
             Arc::new(Self {
-                id: KeyId(u64::from_be_bytes(*expand::<8>(secret, b"key id"))),
+                id: secret.id(),
                 issuer,
                 home: Wiped::new(subkey(&derivation, issuer)),
                 births: births_key(&derivation, issuer),

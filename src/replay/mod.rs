@@ -3,6 +3,7 @@
 mod freshness;
 mod recorder;
 
+use std::fmt;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -86,6 +87,15 @@ enum Memory {
     Recorder(Recorder),
     /// No early data is accepted.
     None,
+}
+
+impl fmt::Debug for ReplayCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayCache")
+            .field("protection", &self.protection)
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
 }
 
 impl ReplayCache {

@@ -105,6 +105,14 @@ pub struct EncryptedTicket<'a> {
     sealed: &'a [u8],
 }
 
+impl fmt::Debug for EncryptedTicket<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncryptedTicket")
+            .field("key", &self.key_id())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a ticket was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -116,6 +124,18 @@ pub enum OpenError {
     /// It does not authenticate under the key that it names.
     Forged,
 }
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "not a ticket of this engine",
+            Self::UnknownKey => "no key of the ticket's name is here",
+            Self::Forged => "the ticket does not authenticate",
+        })
+    }
+}
+
+impl std::error::Error for OpenError {}
 
 /// What a ticket holds.
 #[derive(Clone, Copy)]

@@ -1,5 +1,6 @@
 //! A NewSessionTicket for a session that was made by a handshake (RFC 8446, 4.6.1).
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -29,6 +30,15 @@ pub enum ResumptionSecret<'a> {
     Psk(&'a [u8]),
 }
 
+impl fmt::Debug for ResumptionSecret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Master { .. } => "Master(..)",
+            Self::Psk(_) => "Psk(..)",
+        })
+    }
+}
+
 /// A session that a ticket is issued for.
 #[derive(Clone, Copy)]
 pub struct NewSession<'a> {
@@ -46,6 +56,16 @@ pub struct NewSession<'a> {
     pub host_data: &'a [u8],
     /// The number of the handshake message (RFC 9147, 5.2).
     pub message_seq: u16,
+}
+
+impl fmt::Debug for NewSession<'_> {
+    /// The bytes of a host may be its secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewSession")
+            .field("suite", &self.suite)
+            .field("authenticated", &self.authenticated)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What an engine allows its tickets.

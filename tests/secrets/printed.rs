@@ -99,6 +99,10 @@ fn nothing_secret_is_printed() {
         ..session(suite, NOW)
     };
     secrets.push(session.host_data);
+    assert_tells_nothing(&session, &secrets);
+    assert_tells_nothing(&ResumptionSecret::Psk(&master), &secrets);
+    assert_tells_nothing(&worker, &secrets);
+    assert_tells_nothing(&worker.engine(), &secrets);
     let body = ticket_for(&mut worker, &session, NOW);
     let message = NewSessionTicket::parse(&body).unwrap();
     let age_add = message.ticket_age_add.to_be_bytes();
@@ -106,8 +110,10 @@ fn nothing_secret_is_printed() {
     assert_tells_nothing(&message, &secrets);
     let reader = worker.engine().keys().reader();
     let keys = reader.snapshot();
+    assert_tells_nothing(&(&reader, &keys), &secrets);
     let mut scratch = Scratch::new();
     let ticket = EncryptedTicket::parse(message.ticket).unwrap();
+    assert_tells_nothing(&ticket, &secrets);
     assert_tells_nothing(&ticket.open(&keys, &mut scratch).unwrap(), &secrets);
     assert_tells_nothing(&scratch, &secrets);
     let mut sealed = [0; 256];
@@ -154,6 +160,7 @@ fn nothing_secret_is_printed() {
         traffic_keys.iv(),
         traffic_keys.sn_key(),
     ]);
+    assert_tells_nothing(&admitted, &secrets);
     assert_tells_nothing(&verdict, &secrets);
     assert_tells_nothing(&resumed.session, &secrets);
     assert_tells_nothing(&resumed.early_secret(), &secrets);
