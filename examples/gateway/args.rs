@@ -30,10 +30,11 @@ usage: gateway [--seconds N] [--workers N] [--json]
   --cert, --key  PEM files: a certificate chain, and its PKCS#8 key, ECDSA P-256 or Ed25519;
                  without them a self-signed certificate
   --ticket-key FILE
-                 32 random bytes, the first ticket key: for tickets of before a restart, and
-                 for gateways that share a key; without it one is drawn
+                 32 random bytes for each ticket key: one that seals, and behind it those of
+                 before, which open; for tickets of before a restart, and for gateways that
+                 share keys; without it they are drawn
   --tickets N    tickets for a client after its handshake; 1
-  --rotate N     seconds until another ticket key seals; 3600
+  --rotate N     seconds until another drawn ticket key seals; 3600
   --max-early-data N
                  bytes of early data that a ticket allows; 16384, 0 for no 0-RTT
   --psk-ke       let tickets be used without a key exchange, and so without forward secrecy

@@ -20,7 +20,7 @@ pub(crate) struct Config {
     /// The PEM files of the certificate chain and its key, both or none.
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
-    /// The file with the first ticket key; `None`: one is drawn.
+    /// The file with the ticket keys; `None`: they are drawn.
     pub(crate) ticket_key: Option<PathBuf>,
     /// Tickets for each client after a handshake.
     pub(crate) tickets: u8,

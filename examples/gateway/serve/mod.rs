@@ -16,14 +16,14 @@ mod worker;
 
 use std::io::IsTerminal;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use dtls_session::Engine;
 use dtls_session::keys::KeyConfig;
+use dtls_session::{Engine, UnixMillis};
 use ring::rand::SystemRandom;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -43,6 +43,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// How often keys are looked after.
 const UPKEEP: Duration = Duration::from_secs(1);
+
+/// How long a new ticket key of several gateways opens only: until all of them have it.
+const UNTIL_KEYS_ARE_EVERYWHERE: Duration = Duration::from_secs(60);
 
 /// Datagrams of clients that have moved, which wait for the worker that knows them. Beyond that
 /// they are lost, as datagrams are: anybody can send what looks like one of them.
@@ -97,6 +100,8 @@ struct Gateway {
     scraped: Arc<Scraped>,
     /// Where the metrics are.
     metrics: Option<SocketAddr>,
+    /// The file with the ticket keys, if they are not drawn.
+    ticket_key: Option<PathBuf>,
     controls: Vec<Control>,
     threads: Vec<JoinHandle<Result<(), Failure>>>,
     /// Datagrams that a worker takes at once.
@@ -110,18 +115,28 @@ impl Gateway {
         let settings = Arc::new(settings(config)?);
         let (clock, random) = (Clock::new(), SystemRandom::new());
         let mut engine = settings.engine();
+        let mut others = Vec::new();
         if let Some(path) = &config.ticket_key {
-            engine = engine.ticket_key(ticket_key::read(path)?);
+            let first;
+            (first, others) = ticket_key::read(path)?;
+            engine = engine.ticket_key(first);
         }
         let engine = engine
             .lanes(config.workers)
             .keys(KeyConfig {
-                rotation_interval: Some(config.rotation_interval()),
+                rotation_interval: match config.ticket_key {
+                    Some(_) => None,
+                    None => Some(config.rotation_interval()),
+                },
                 ticket_lifetime: config.ticket_lifetime(),
                 ..KeyConfig::default()
             })
             .max_early_data(config.max_early_data)
             .build(&random, clock.now())?;
+        for other in &others {
+            let long_ago = UnixMillis(0);
+            (engine.keys()).import(other, long_ago, &random, clock.now())?;
+        }
 
         let sockets = bind(config.listen, config.workers, &config.machine)
             .map_err(|why| format!("{}: {why}", config.listen))?;
@@ -145,6 +160,7 @@ impl Gateway {
             engine,
             scraped,
             metrics,
+            ticket_key: config.ticket_key.clone(),
             controls: Vec::new(),
             threads: Vec::new(),
             batch: config.machine.batch,
@@ -240,9 +256,20 @@ impl Gateway {
         Ok(())
     }
 
+    /// The next drawn key seals from now on, or the one that was written to the file soon does.
     fn rotate(&self) {
-        match self.engine.keys().rotate(self.clock.now(), &self.random) {
-            Ok(key) => info!(?key, "ticket keys rotated"),
+        let (keys, now) = (self.engine.keys(), self.clock.now());
+        let rotated = match &self.ticket_key {
+            None => keys.rotate(now, &self.random).map_err(Failure::from),
+            Some(path) => ticket_key::read(path)
+                .map_err(Failure::from)
+                .and_then(|(key, _)| {
+                    let everywhere = now.saturating_add(UNTIL_KEYS_ARE_EVERYWHERE);
+                    Ok(keys.import(&key, everywhere, &self.random, now)?)
+                }),
+        };
+        match rotated {
+            Ok(key) => info!(%key, "a ticket key"),
             Err(why) => error!(%why, "ticket keys could not be rotated"),
         }
     }

@@ -261,6 +261,28 @@ fn sighup_rotates_the_keys_and_tickets_of_before_are_good() {
 }
 
 #[test]
+fn ticket_keys_of_a_file_are_taken_up_and_sighup_has_it_read_again() {
+    let path = std::env::temp_dir().join(format!("ticket-keys-{}", std::process::id()));
+    std::fs::write(&path, [[1; 32], [2; 32]].concat()).unwrap();
+    let gateway = start(Config {
+        ticket_key: Some(path.clone()),
+        ..Config::default()
+    });
+    let keys = |role| format!("gateway_ticket_keys{{role=\"{role}\"}}");
+    gateway.comes_to(&keys("active"), 1.0);
+    gateway.comes_to(&keys("decrypt_only"), 1.0);
+    gateway.comes_to(&keys("pending"), 0.0);
+    for _ in 0..2 {
+        // The second time it says nothing new.
+        std::fs::write(&path, [[3; 32], [1; 32]].concat()).unwrap();
+        gateway.signals.send(SIGHUP).unwrap();
+        gateway.comes_to(&keys("pending"), 1.0);
+    }
+    gateway.end(SIGINT);
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
 fn sigterm_waits_for_a_handshake_under_way_and_a_second_one_does_not() {
     for patient in [true, false] {
         let gateway = start(Config::default());
