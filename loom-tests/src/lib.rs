@@ -6,6 +6,9 @@
 //! 1.6 million executions in six minutes. What is large in a release is small here: chunks of bits,
 //! buckets, lanes (see `dtls_session_loom` in the library).
 //!
+//! What they do not see: without the `Release` of the swap in `EpochCell::replace`, or of the flag that
+//! says that readers have left, all of them pass, since the fences of every pin make up for it.
+//!
 //! `run.sh` runs the models. `mutants.sh` runs each against the bugs that it is there to find.
 #![cfg(all(test, dtls_session_loom))]
 #![allow(clippy::unwrap_used)]
