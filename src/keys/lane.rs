@@ -128,8 +128,8 @@ impl Lane {
         self.last_expiry.load(Ordering::Relaxed)
     }
 
-    /// Makes room for the bit of `serial`. `false` when the budget is spent: a ticket with this
-    /// serial can never be struck.
+    /// Makes room for the bit of `serial`. `false` when the budget is spent, or the system's memory: a
+    /// ticket with this serial can never be struck.
     pub(crate) fn remember(&self, serial: u32) -> bool {
         let (chunk, _) = locate(serial);
         let Some(cell) = self.chunks.get(chunk) else {
@@ -142,7 +142,11 @@ impl Lane {
         if !self.budget.reserve(words * 8) {
             return false;
         }
-        let (_, ours) = cell.set(Box::new(zeroed_words(words)));
+        let Some(zeroed) = zeroed_words(words) else {
+            self.budget.release(words * 8);
+            return false;
+        };
+        let (_, ours) = cell.set(Box::new(zeroed));
         if seeded!(!ours, "the loser's reservation is kept" => false) {
             self.budget.release(words * 8);
         }
@@ -216,7 +220,7 @@ pub(crate) struct AdoptedLane {
 }
 
 impl AdoptedLane {
-    /// `None` if a chunk is not as long as it must be or the budget is spent.
+    /// `None` if a chunk is not as long as it must be, or the budget is spent or the system's memory.
     pub(crate) fn new(bits: &HandedOver, budget: &Arc<Budget>) -> Option<Self> {
         let lane = Lane::new(0, budget);
         for (index, words) in &bits.chunks {
@@ -224,7 +228,10 @@ impl AdoptedLane {
             if words.len() != chunk_words(*index) || !budget.reserve(words.len() * 8) {
                 return None;
             }
-            let adopted = zeroed_words(words.len());
+            let Some(adopted) = zeroed_words(words.len()) else {
+                budget.release(words.len() * 8);
+                return None;
+            };
             // Relaxed: `set` publishes them.
             let copies = adopted.iter().zip(words);
             copies.for_each(|(word, bits)| word.store(*bits, Ordering::Relaxed));

@@ -296,8 +296,8 @@ impl TicketKeyManager {
     /// Retired keys that are not overwritten yet, since a reader may still use them.
     #[must_use]
     pub fn retired_waiting(&self) -> usize {
-        // Relaxed: a figure for people.
-        self.shared.household.waiting.load(Ordering::Relaxed)
+        // Acquire: pairs with the Release of a key that is gone.
+        self.shared.household.waiting.load(Ordering::Acquire)
     }
 
     /// All keys, in the order in which they came.

@@ -439,8 +439,7 @@ struct Departure {
 
 impl Departure {
     fn begin(&self) {
-        // Relaxed, here and in the drop: `retired` is read again when no other thread is left,
-        // and `waiting` is a figure for people.
+        // Relaxed, here and in the drop: `retired` is read again when no other thread is left.
         if !self.retired.swap(true, Ordering::Relaxed) {
             self.waiting.fetch_add(1, Ordering::Relaxed);
         }
@@ -450,7 +449,8 @@ impl Departure {
 impl Drop for Departure {
     fn drop(&mut self) {
         if self.retired.load(Ordering::Relaxed) {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            // Release: who sees that nobody waits sees that the secrets are overwritten.
+            self.waiting.fetch_sub(1, Ordering::Release);
         }
     }
 }

@@ -112,7 +112,7 @@ impl ReplayCache {
             random.fill(&mut *key)?;
             let recorder =
                 Recorder::new(config.recorder_bytes, lanes.max(1), slice, span, key, now);
-            let too_few = Error::Config("recorder_bytes: too few for the window");
+            let too_few = Error::Config("recorder_bytes: too few for the window, or too many");
             recorder.map(Memory::Recorder).ok_or(too_few)
         };
         let memory = match config.protection {

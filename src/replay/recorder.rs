@@ -58,7 +58,7 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// A recorder of at most `bytes`, for flights that arrive within a window of `span_ms`.
-    /// `None` if that is too little for one bucket per lane and slice.
+    /// `None` if that is too little for one bucket per lane and slice, or more than there is.
     pub(crate) fn new(
         bytes: usize,
         lanes: usize,
@@ -72,8 +72,11 @@ impl Recorder {
         let tables = usize::try_from(ring).ok()?.checked_mul(lanes)?;
         let buckets = bytes.checked_div(tables.checked_mul(BUCKET * 8)?)?;
         let range = slice_ms.saturating_mul(ring).saturating_mul(GENERATION_MAX);
-        (buckets > 0).then(|| Self {
-            slots: zeroed_words(tables * buckets * BUCKET),
+        if buckets == 0 {
+            return None;
+        }
+        Some(Self {
+            slots: zeroed_words(tables * buckets * BUCKET)?,
             lanes,
             ring,
             slice_ms,

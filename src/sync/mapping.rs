@@ -1,7 +1,6 @@
 //! Zeroed memory on huge pages, where the system gives them.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::{self, NonNull};
 
 use super::AtomicU64;
@@ -17,18 +16,18 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    /// `count` words of zero, as long as the mapping lives.
-    pub(super) fn new(count: usize) -> (NonNull<[AtomicU64]>, Self) {
+    /// `count` words of zero, as long as the mapping lives. `None` if the system gives none.
+    pub(super) fn new(count: usize) -> Option<(NonNull<[AtomicU64]>, Self)> {
         let used = count * size_of::<AtomicU64>();
         let len = used + HUGE_PAGE;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new mapping at a place that the system chooses touches no other memory.
         let base = unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) };
-        let base = match NonNull::new(base.cast::<u8>()) {
-            Some(base) if base.as_ptr().cast() != libc::MAP_FAILED => base,
-            _ => handle_alloc_error(Layout::new::<[AtomicU64; HUGE_PAGE / 8]>()),
-        };
+        if base == libc::MAP_FAILED {
+            return None;
+        }
+        let base = NonNull::new(base.cast::<u8>())?;
         let offset = base.as_ptr().align_offset(HUGE_PAGE);
         // SAFETY: less than a huge page, by which the mapping is longer than what is used.
         let start = unsafe { base.add(offset) };
@@ -36,7 +35,7 @@ impl Mapping {
         // not what it holds. If the system refuses, the pages are small.
         unsafe { libc::madvise(start.as_ptr().cast(), used, libc::MADV_HUGEPAGE) };
         let words = NonNull::slice_from_raw_parts(start.cast(), count);
-        (words, Self { base, len })
+        Some((words, Self { base, len }))
     }
 }
 
@@ -48,16 +47,22 @@ impl Drop for Mapping {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn words_begin_on_a_huge_page_and_lie_in_the_mapping() {
         let count = HUGE_PAGE / 8 + 3;
-        let (words, mapping) = Mapping::new(count);
+        let (words, mapping) = Mapping::new(count).unwrap();
         let start = words.cast::<u8>().addr().get();
         assert_eq!((words.len(), start % HUGE_PAGE), (count, 0));
         let base = mapping.base.addr().get();
         assert!(base <= start && start + count * 8 <= base + mapping.len);
+    }
+
+    #[test]
+    fn more_than_the_system_has_is_none() {
+        assert!(Mapping::new(1 << 56).is_none());
     }
 }

@@ -29,21 +29,21 @@ unsafe impl Send for Words {}
 // SAFETY: as above.
 unsafe impl Sync for Words {}
 
-/// `count` words of zero.
-pub(crate) fn zeroed_words(count: usize) -> Words {
+/// `count` words of zero. `None` if the system has no room for many.
+pub(crate) fn zeroed_words(count: usize) -> Option<Words> {
     #[cfg(all(target_os = "linux", not(dtls_session_loom)))]
     if count * size_of::<AtomicU64>() >= HUGE_PAGE {
-        let (words, mapping) = Mapping::new(count);
-        return Words {
+        let (words, mapping) = Mapping::new(count)?;
+        return Some(Words {
             words,
             owner: Owner::System(mapping),
-        };
+        });
     }
     let words = Box::leak(allocate(count));
-    Words {
+    Some(Words {
         words: NonNull::from(words),
         owner: Owner::Allocator,
-    }
+    })
 }
 
 impl Deref for Words {
@@ -83,6 +83,7 @@ fn allocate(count: usize) -> Box<[AtomicU64]> {
 }
 
 #[cfg(all(test, not(dtls_session_loom)))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::sync::atomic::Ordering;
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn all_words_are_zero_and_can_be_written_whoever_owns_them() {
         for count in [0, 1, 512, (2 << 20) / 8, (2 << 20) / 8 + 3] {
-            let words = zeroed_words(count);
+            let words = zeroed_words(count).unwrap();
             assert_eq!(words.len(), count);
             assert!(
                 words
