@@ -2,6 +2,7 @@
 //! and the stack over which secrets were moved.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
@@ -61,20 +62,45 @@ const SCRUBBED_STACK: usize = if cfg!(dtls_session_loom) {
 /// The same for what hashes a little with secrets of a ticket key, and is to cost little.
 const SCRUBBED_LITTLE: usize = SCRUBBED_STACK / 16;
 
-/// Runs `work`, then overwrites the stack that it has used, where moved secrets left copies.
-#[inline]
-pub(crate) fn scrubbed<R>(work: impl FnOnce() -> R) -> R {
-    let done = out_of_line(work);
-    overwrite_stack::<SCRUBBED_STACK>();
-    done
+thread_local! {
+    /// Whether work further up the stack is scrubbed.
+    static SCRUBBED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// As [`scrubbed`], for work that leaves secrets on the first [`SCRUBBED_LITTLE`] bytes only.
+/// Runs `work`, then overwrites the stack that it has used, where moved secrets left copies. What
+/// it returns goes straight to where the caller has it.
+///
+/// Within another `scrubbed` it leaves the overwriting to that one.
+#[inline]
+pub(crate) fn scrubbed<R>(work: impl FnOnce() -> R) -> R {
+    let _outermost = Outermost::<SCRUBBED_STACK>::begin();
+    out_of_line(work)
+}
+
+/// As [`scrubbed`], for work that leaves secrets on the first [`SCRUBBED_LITTLE`] bytes only: none
+/// that is `scrubbed` itself.
 #[inline]
 pub(crate) fn scrubbed_a_little<R>(work: impl FnOnce() -> R) -> R {
-    let done = out_of_line(work);
-    overwrite_stack::<SCRUBBED_LITTLE>();
-    done
+    let _outermost = Outermost::<SCRUBBED_LITTLE>::begin();
+    out_of_line(work)
+}
+
+struct Outermost<const BYTES: usize>;
+
+impl<const BYTES: usize> Outermost<BYTES> {
+    #[inline]
+    fn begin() -> Option<Self> {
+        // Not `then_some`, which would drop one where there is none to be.
+        (!SCRUBBED.replace(true)).then(|| Self)
+    }
+}
+
+impl<const BYTES: usize> Drop for Outermost<BYTES> {
+    #[inline]
+    fn drop(&mut self) {
+        overwrite_stack::<BYTES>();
+        SCRUBBED.set(false);
+    }
 }
 
 #[inline(never)]

@@ -7,6 +7,7 @@ use super::hash::{Digest, Hash};
 use super::hkdf::{self, Expander, LabelPrefix, Secret};
 use super::hmac::HmacKey;
 use crate::Error;
+use crate::wipe::scrubbed;
 
 /// The early secret of a PSK. All that a PSK is good for follows from it. Wiped when dropped.
 #[derive(Clone)]
@@ -16,7 +17,7 @@ impl EarlySecret {
     /// The early secret of `psk`.
     #[must_use]
     pub fn from_psk(hash: HashAlgorithm, psk: &[u8]) -> Self {
-        Self(hkdf::extract(hash, Secret::zero(hash).as_bytes(), psk))
+        scrubbed(|| Self(hkdf::extract(hash, Secret::zero(hash).as_bytes(), psk)))
     }
 
     /// The early secret of a handshake without a PSK, from which its handshake secret follows.
@@ -56,8 +57,10 @@ impl EarlySecret {
     /// [`resumption_binder_secret`](Self::resumption_binder_secret) (RFC 8446, 4.2.11.2).
     #[must_use]
     pub fn binder_key(&self, prefix: LabelPrefix) -> HmacKey {
-        let finished = finished_key(prefix, &self.resumption_binder_secret(prefix));
-        HmacKey::new(self.hash(), finished.as_bytes())
+        scrubbed(|| {
+            let finished = finished_key(prefix, &self.resumption_binder_secret(prefix));
+            HmacKey::new(self.hash(), finished.as_bytes())
+        })
     }
 
     /// `client_early_traffic_secret`, from the hash of the whole ClientHello.
@@ -68,7 +71,8 @@ impl EarlySecret {
         prefix: LabelPrefix,
         transcript_hash: &Digest,
     ) -> Secret {
-        Expander::new(prefix, &self.0).secret(b"c e traffic", transcript_hash.as_bytes())
+        let transcript_hash = transcript_hash.as_bytes();
+        scrubbed(|| Expander::new(prefix, &self.0).secret(b"c e traffic", transcript_hash))
     }
 
     /// The salt from which the handshake secret is extracted ("derived").
@@ -80,7 +84,7 @@ impl EarlySecret {
     /// Derive-Secret over no messages.
     fn derive_from_nothing(&self, prefix: LabelPrefix, label: &[u8]) -> Secret {
         let nothing = Hash::digest(self.hash(), &[]);
-        Expander::new(prefix, &self.0).secret(label, nothing.as_bytes())
+        scrubbed(|| Expander::new(prefix, &self.0).secret(label, nothing.as_bytes()))
     }
 }
 
@@ -93,7 +97,7 @@ impl fmt::Debug for EarlySecret {
 /// The finished key of a binder key or a traffic secret (RFC 8446, 4.4.4).
 #[must_use]
 pub fn finished_key(prefix: LabelPrefix, base_key: &Secret) -> Secret {
-    Expander::new(prefix, base_key).secret(b"finished", &[])
+    scrubbed(|| Expander::new(prefix, base_key).secret(b"finished", &[]))
 }
 
 /// The PSK of the ticket with `ticket_nonce` (RFC 8446, 4.6.1). An error if the nonce is longer
@@ -106,7 +110,10 @@ pub fn resumption_psk(
     if ticket_nonce.len() > 255 {
         return Err(Error::Length("ticket nonce"));
     }
-    Ok(Expander::new(prefix, resumption_master_secret).secret(b"resumption", ticket_nonce))
+    scrubbed(|| {
+        let expander = Expander::new(prefix, resumption_master_secret);
+        Ok(expander.secret(b"resumption", ticket_nonce))
+    })
 }
 
 #[cfg(test)]

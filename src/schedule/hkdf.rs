@@ -7,6 +7,7 @@ use super::HashAlgorithm;
 use super::hash::{Digest, MAX_DIGEST_LEN};
 use super::hmac::HmacKey;
 use crate::Error;
+use crate::wipe::scrubbed;
 
 /// What the labels of the key schedule begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +97,12 @@ impl fmt::Debug for Secret {
 /// HKDF-Extract (RFC 5869, 2.2).
 #[must_use]
 pub fn extract(hash: HashAlgorithm, salt: &[u8], ikm: &[u8]) -> Secret {
-    let prk = HmacKey::new(hash, salt).sign(&[ikm]);
-    let mut secret = Secret::zero(hash);
-    secret.bytes[..prk.as_bytes().len()].copy_from_slice(prk.as_bytes());
-    secret
+    scrubbed(|| {
+        let prk = HmacKey::new(hash, salt).sign(&[ikm]);
+        let mut secret = Secret::zero(hash);
+        secret.bytes[..prk.as_bytes().len()].copy_from_slice(prk.as_bytes());
+        secret
+    })
 }
 
 /// HKDF-Expand (RFC 5869, 2.3). An error if `out` is longer than 255 outputs of `hash`.
@@ -107,7 +110,7 @@ pub fn expand(hash: HashAlgorithm, prk: &[u8], info: &[u8], out: &mut [u8]) -> R
     if out.len() > 255 * hash.output_len() {
         return Err(Error::Length("HKDF output"));
     }
-    expand_parts(&HmacKey::new(hash, prk), &[info], out);
+    scrubbed(|| expand_parts(&HmacKey::new(hash, prk), &[info], out));
     Ok(())
 }
 
@@ -131,7 +134,7 @@ pub fn expand_label(
     if out.len() > 255 * secret.hash.output_len() {
         return Err(Error::Length("HKDF output"));
     }
-    Expander::new(prefix, secret).expand_label(label, context, out);
+    scrubbed(|| Expander::new(prefix, secret).expand_label(label, context, out));
     Ok(())
 }
 
@@ -144,11 +147,13 @@ pub fn derive_secret(
     label: &[u8],
     transcript_hash: &Digest,
 ) -> Result<Secret, Error> {
-    let mut derived = Secret::zero(secret.hash);
-    let len = secret.hash.output_len();
-    let out = &mut derived.bytes[..len];
-    expand_label(prefix, secret, label, transcript_hash.as_bytes(), out)?;
-    Ok(derived)
+    scrubbed(|| {
+        let mut derived = Secret::zero(secret.hash);
+        let len = secret.hash.output_len();
+        let out = &mut derived.bytes[..len];
+        expand_label(prefix, secret, label, transcript_hash.as_bytes(), out)?;
+        Ok(derived)
+    })
 }
 
 /// A secret made ready to expand several labels at two compressions less each.

@@ -8,6 +8,7 @@ use zeroize::Zeroize;
 
 use super::HashAlgorithm;
 use super::hash::{Digest, Hash, Stream, Word};
+use crate::wipe::scrubbed;
 
 /// The most bytes that [`HmacKey::to_midstates`] writes.
 pub const MAX_MIDSTATES_LEN: usize = midstates_len(HashAlgorithm::Sha384);
@@ -29,17 +30,33 @@ pub struct HmacKey(Key);
 
 #[derive(Clone)]
 enum Key {
-    Sha256(Midstates<u32, 64>),
+    Sha256 {
+        midstates: Midstates<u32, 64>,
+        /// Up to the length of the other: whatever lies there is moved along, and can be secret.
+        _zeros: [u64; 8],
+    },
     Sha384(Midstates<u64, 128>),
+}
+
+impl Key {
+    #[inline]
+    const fn sha256(midstates: Midstates<u32, 64>) -> Self {
+        Self::Sha256 {
+            midstates,
+            _zeros: [0; 8],
+        }
+    }
 }
 
 impl HmacKey {
     /// The HMAC key `key`, of any length.
     #[must_use]
     pub fn new(hash: HashAlgorithm, key: &[u8]) -> Self {
-        Self(match hash {
-            HashAlgorithm::Sha256 => Key::Sha256(Midstates::of_key(hash, key)),
-            HashAlgorithm::Sha384 => Key::Sha384(Midstates::of_key(hash, key)),
+        scrubbed(|| {
+            Self(match hash {
+                HashAlgorithm::Sha256 => Key::sha256(Midstates::of_key(hash, key)),
+                HashAlgorithm::Sha384 => Key::Sha384(Midstates::of_key(hash, key)),
+            })
         })
     }
 
@@ -49,7 +66,7 @@ impl HmacKey {
     #[inline]
     pub fn from_midstates(hash: HashAlgorithm, midstates: &[u8]) -> Option<Self> {
         Some(Self(match hash {
-            HashAlgorithm::Sha256 => Key::Sha256(Midstates::read(midstates)?),
+            HashAlgorithm::Sha256 => Key::sha256(Midstates::read(midstates)?),
             HashAlgorithm::Sha384 => Key::Sha384(Midstates::read(midstates)?),
         }))
     }
@@ -60,7 +77,7 @@ impl HmacKey {
         let len = midstates_len(self.hash());
         let out = out.get_mut(..len)?;
         match &self.0 {
-            Key::Sha256(midstates) => midstates.write(out),
+            Key::Sha256 { midstates, .. } => midstates.write(out),
             Key::Sha384(midstates) => midstates.write(out),
         }
         Some(len)
@@ -71,7 +88,7 @@ impl HmacKey {
     #[inline]
     pub const fn hash(&self) -> HashAlgorithm {
         match self.0 {
-            Key::Sha256(_) => HashAlgorithm::Sha256,
+            Key::Sha256 { .. } => HashAlgorithm::Sha256,
             Key::Sha384(_) => HashAlgorithm::Sha384,
         }
     }
@@ -80,10 +97,10 @@ impl HmacKey {
     #[must_use]
     #[inline]
     pub fn sign(&self, parts: &[&[u8]]) -> Digest {
-        match &self.0 {
-            Key::Sha256(midstates) => midstates.sign::<8>(parts),
+        scrubbed(|| match &self.0 {
+            Key::Sha256 { midstates, .. } => midstates.sign::<8>(parts),
             Key::Sha384(midstates) => midstates.sign::<6>(parts),
-        }
+        })
     }
 
     /// Whether `tag` is the whole MAC over `data`; in constant time.

@@ -3,6 +3,9 @@
 //! From the bottom up: [`Hash`](struct@Hash) and [`HmacKey`], which start from chaining values; HKDF with the
 //! labels of RFC 9147; the [`Transcript`] of a ClientHello; the [`EarlySecret`] and its binders;
 //! [`TrafficKeys`], and with them [`RecordSealer`], [`RecordOpener`] and [`EarlyDataOpener`].
+//!
+//! What derives a secret leaves no copy of it but the one that it returns, which is wiped where it
+//! is dropped. To move a secret leaves a copy: what is to be moved belongs into a `Box`.
 
 mod early;
 mod early_data;

@@ -40,18 +40,20 @@ impl TrafficKeys {
                 "traffic secret of another hash than the suite's",
             ));
         }
-        let expander = Expander::new(prefix, traffic_secret);
-        let mut keys = Self {
-            suite,
-            key: [0; MAX_KEY_LEN],
-            iv: [0; IV_LEN],
-            sn_key: [0; MAX_KEY_LEN],
-        };
-        let key_len = suite.key_len();
-        expander.expand_label(b"key", &[], &mut keys.key[..key_len]);
-        expander.expand_label(b"iv", &[], &mut keys.iv);
-        expander.expand_label(b"sn", &[], &mut keys.sn_key[..key_len]);
-        Ok(keys)
+        scrubbed(|| {
+            let expander = Expander::new(prefix, traffic_secret);
+            let mut keys = Self {
+                suite,
+                key: [0; MAX_KEY_LEN],
+                iv: [0; IV_LEN],
+                sn_key: [0; MAX_KEY_LEN],
+            };
+            let key_len = suite.key_len();
+            expander.expand_label(b"key", &[], &mut keys.key[..key_len]);
+            expander.expand_label(b"iv", &[], &mut keys.iv);
+            expander.expand_label(b"sn", &[], &mut keys.sn_key[..key_len]);
+            Ok(keys)
+        })
     }
 
     /// The suite that they are keys of.

@@ -3,9 +3,6 @@
 use dtls_session::client::{
     ClientSession, Endpoint, FirstFlight, Framing, SessionStore, StoreConfig,
 };
-use dtls_session::schedule::{
-    EARLY_DATA_EPOCH, LabelPrefix, RecordOpener, RecordSealer, Secret, TrafficKeys,
-};
 
 use crate::child::from_name;
 use crate::common::*;
@@ -48,6 +45,12 @@ fn an_offered_session_leaves_nothing_in_memory_when_it_is_dropped() {
         let hello = format!("hello {name} {}", to_hex(&flight.client_hello));
         let all = session.and(&of_child(&hello));
         scanner.assert_there(&all.of(&["early/secret", "words", "records"]));
+        scanner.assert_gone(&all.of(&["traffic", "input", "master"]));
+        {
+            let hello = offer.bind(&mut flight.client_hello.clone()).unwrap();
+            let _secret = deep(|| offer.client_early_traffic_secret(&hello));
+            scanner.assert_there(&all.of(&["traffic"]));
+        }
         scanner.assert_gone(&all.of(&["traffic", "input", "master"]));
         // then dropping both leaves nothing.
         drop(offer);
@@ -97,29 +100,5 @@ fn a_session_that_leaves_the_store_leaves_nothing_in_memory() {
         scanner.assert_there(&session.of(&["early/secret", "words"]));
         let _store = deep(|| leave(store, &server));
         scanner.assert_gone(&session);
-    }
-}
-
-#[test]
-fn keys_of_records_leave_nothing_in_memory_when_they_are_dropped() {
-    let scanner = Scanner::new();
-    for name in ["aes128", "aes256", "chacha20"] {
-        let suite = from_name(name);
-        let ticket = to_hex(of_child(&format!("ticket {name}")).public("ticket"));
-        let all = of_child(&format!("flights {name} {ticket}"));
-        let keys = all.with("traffic/secret", |secret| {
-            deep(|| {
-                let secret = Secret::from_bytes(suite.hash(), secret).unwrap();
-                Box::new(TrafficKeys::derive(LabelPrefix::Dtls13, suite, &secret).unwrap())
-            })
-        });
-        let sealer = deep(|| RecordSealer::new(&keys, EARLY_DATA_EPOCH).unwrap());
-        let opener = deep(|| RecordOpener::new(&keys, EARLY_DATA_EPOCH).unwrap());
-        drop(keys);
-        scanner.assert_there(&all.of(&["records"]));
-        drop(sealer);
-        scanner.assert_there(&all.of(&["records"]));
-        drop(opener);
-        scanner.assert_gone(&all);
     }
 }

@@ -23,6 +23,8 @@ mod needles;
 #[cfg(target_os = "linux")]
 mod scan;
 #[cfg(target_os = "linux")]
+mod schedule;
+#[cfg(target_os = "linux")]
 mod sessions;
 
 #[cfg(not(target_os = "linux"))]
