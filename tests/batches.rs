@@ -33,7 +33,9 @@ fn padded_flight(worker: &mut Worker, suite: CipherSuite, padding: usize) -> Fir
     };
     flight(
         &params,
-        client_session(suite, &ticket, NOW).offer(after(10)),
+        client_session(suite, &ticket, NOW)
+            .offer(after(10))
+            .unwrap(),
     )
 }
 

@@ -77,7 +77,7 @@ fn a_first_flight_is_accepted_and_its_early_data_opened() {
     for suite in SUITES {
         // Given a client with a ticket, and a first flight with early data in two records
         let (mut worker, store) = ticket_issued(suite);
-        let mut offer = store.take(&gateway(), T1).unwrap().offer(T1);
+        let mut offer = store.take(&gateway(), T1).unwrap().offer(T1).unwrap();
         let framing = Framing {
             max_datagram_len: 200, // so that the ClientHello is in fragments
             ..Framing::default()
@@ -125,7 +125,7 @@ fn a_first_flight_is_accepted_and_its_early_data_opened() {
 fn trap_39_after_a_retry_the_second_flight_resumes_and_has_no_early_data() {
     for suite in SUITES {
         let (mut worker, store) = ticket_issued(suite);
-        let mut offer = store.take(&gateway(), T1).unwrap().offer(T1);
+        let mut offer = store.take(&gateway(), T1).unwrap().offer(T1).unwrap();
         let framing = Framing::default();
         let first = FirstFlight::new(&params(true), Some(&mut offer), &framing, &[EARLY]).unwrap();
 
@@ -144,7 +144,8 @@ fn trap_39_after_a_retry_the_second_flight_resumes_and_has_no_early_data() {
 
         // when it sends a second ClientHello with that cookie a moment later,
         let later = UnixMillis(T1.0 + 150);
-        offer.retry(&first.client_hello, retry, later);
+        let retried = offer.retry(&first.client_hello, retry, later);
+        let mut offer = retried.unwrap().unwrap();
         let answer = ServerHello::parse(retry).unwrap();
         let params = ClientHelloParams {
             cookie: answer.cookie,

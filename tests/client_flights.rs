@@ -108,7 +108,7 @@ fn binders_and_ages_of_real_first_client_hellos_come_out_the_same() {
     for (name, connection) in resumptions() {
         println!("{name}");
         let hello = &connection["client_hellos"][0];
-        let offer = session(hello).offer(sent_at(hello));
+        let offer = session(hello).offer(sent_at(hello)).unwrap();
         hashes.push(offer.session().info().suite.hash());
 
         let transcript = rebind(&offer, hello);
@@ -133,11 +133,12 @@ fn trap_27_binders_of_real_client_hellos_after_a_retry_come_out_the_same() {
             continue;
         };
         println!("{name}");
-        let mut offer = session(first).offer(sent_at(first));
+        let offer = session(first).offer(sent_at(first)).unwrap();
         rebind(&offer, first);
 
         let retry = hex(&connection["hello_retry_request"]).split_off(4);
-        offer.retry(&body(first), &retry, sent_at(second));
+        let retried = offer.retry(&body(first), &retry, sent_at(second));
+        let mut offer = retried.unwrap().unwrap();
 
         let transcript = rebind(&offer, second);
         // And there is no early data any more.
@@ -157,7 +158,7 @@ fn early_data_of_real_clients_comes_out_as_the_same_records() {
         };
         println!("{name}");
         let hello = &connection["client_hellos"][0];
-        let mut offer = session(hello).offer(sent_at(hello));
+        let mut offer = session(hello).offer(sent_at(hello)).unwrap();
         let transcript = rebind(&offer, hello);
         let mut sealer = offer.early_data(&transcript).unwrap();
         let limit = sealer.left();

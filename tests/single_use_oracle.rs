@@ -156,7 +156,9 @@ impl World {
                     return;
                 };
                 let kept = &self.tickets[ticket];
-                let sent = self.now().max(kept.issued);
+                // The clock of who offers an expired ticket is behind.
+                let last = UnixMillis(kept.expires.0 - 1);
+                let sent = self.now().clamp(kept.issued, last);
                 self.randoms = self.randoms.wrapping_add(1);
                 let offer = offer(&kept.body, kept.issued, sent);
                 let flight = flight(&params(self.randoms), offer);

@@ -24,7 +24,9 @@ fn a_genuine_flight_gets_its_early_data_in_under_every_suite() {
     for suite in SUITES {
         let mut worker = worker(Engine::builder());
         let ticket = ticket_for(&mut worker, &session(suite, NOW), NOW);
-        let offer = client_session(suite, &ticket, after(20)).offer(after(5_000));
+        let offer = client_session(suite, &ticket, after(20))
+            .offer(after(5_000))
+            .unwrap();
         let flight = flight(&params(1), offer);
         assert_eq!(
             admit_and_read(&mut worker, &flight, after(5_040)),
@@ -63,7 +65,7 @@ fn a_ticket_of_a_given_psk_resumes() {
         NOW,
     )
     .unwrap();
-    let flight = flight(&params(1), client.offer(after(100)));
+    let flight = flight(&params(1), client.offer(after(100)).unwrap());
     assert_eq!(admit_and_read(&mut worker, &flight, after(100)), EARLY);
 }
 
@@ -649,7 +651,9 @@ fn trap_27_a_hello_retry_request_costs_the_0rtt_and_its_cookie_proves_the_addres
     for suite in SUITES {
         let mut worker = worker(Engine::builder());
         let ticket = ticket_for(&mut worker, &session(suite, NOW), NOW);
-        let mut offer = client_session(suite, &ticket, NOW).offer(after(100));
+        let mut offer = client_session(suite, &ticket, NOW)
+            .offer(after(100))
+            .unwrap();
         let roaming = peer(7, 4_000);
         let first =
             FirstFlight::new(&params(3), Some(&mut offer), &Framing::default(), &[]).unwrap();
@@ -670,7 +674,8 @@ fn trap_27_a_hello_retry_request_costs_the_0rtt_and_its_cookie_proves_the_addres
         let hrr = dtls_session::wire::ServerHello::parse(&retry[..len]).unwrap();
         assert!(hrr.is_hello_retry_request());
         // The client sends its second ClientHello, with the cookie.
-        offer.retry(&first.client_hello, &retry[..len], after(150));
+        let retried = offer.retry(&first.client_hello, &retry[..len], after(150));
+        let mut offer = retried.unwrap().unwrap();
         let second = ClientHelloParams {
             cookie: hrr.cookie,
             early_data: false,
@@ -823,7 +828,9 @@ fn an_accepted_verdict_carries_what_the_host_needs() {
     let mut session = session(SUITES[1], NOW);
     session.host_data = b"tenant 7";
     let ticket = ticket_for(&mut worker, &session, NOW);
-    let offer = client_session(SUITES[1], &ticket, NOW).offer(after(50));
+    let offer = client_session(SUITES[1], &ticket, NOW)
+        .offer(after(50))
+        .unwrap();
     let flight = flight(&params(1), offer);
     let batch = [Datagram {
         bytes: &flight.datagrams[0],

@@ -85,7 +85,7 @@ impl Client {
             early_data: true,
             ..ClientHelloParams::new(random.bytes())
         };
-        let mut offer = self.session.offer(sent);
+        let mut offer = self.session.offer(sent).expect("it has not expired");
         let flight = FirstFlight::new(&params, Some(&mut offer), &Framing::default(), &[]);
         let datagrams = flight.expect("it fits").datagrams;
         Flight {

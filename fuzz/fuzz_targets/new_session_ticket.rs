@@ -61,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
     };
     assert!(store.take(&endpoint, now).is_none());
 
-    let mut offer = session.offer(now);
+    let mut offer = session.offer(now).expect("it has not expired");
     let age = message.ticket_age_add.wrapping_add(age as u32);
     assert_eq!(offer.obfuscated_ticket_age(), age);
     let allows = offer.allows_early_data();

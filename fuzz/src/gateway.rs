@@ -271,7 +271,6 @@ impl World {
     /// number of its flight.
     pub fn offer(&mut self, ticket: usize, datagram_max: usize) -> usize {
         let kept = &self.tickets[ticket];
-        let sent = self.now.max(kept.issued);
         let secret = &MASTER[..kept.suite.hash().output_len()];
         let alpn = kept.hello.alpn.as_deref();
         let session = ClientSession::from_new_session_ticket(
@@ -284,14 +283,16 @@ impl World {
         .expect("the ticket is genuine");
         let mut random = [0; 32];
         self.random.fill(&mut random).expect("it never fails");
-        self.send(
-            ticket,
-            session.offer(sent),
-            random,
-            None,
-            sent,
-            datagram_max,
-        )
+        let sent = self.sent(&session);
+        let offer = session.offer(sent).expect("it has not expired");
+        self.send(ticket, offer, random, None, sent, datagram_max)
+    }
+
+    /// The time of a client that offers a session now: if that has expired, its clock is behind.
+    fn sent(&self, session: &ClientSession) -> UnixMillis {
+        let info = session.info();
+        self.now
+            .clamp(info.received, UnixMillis(info.expires.0 - 1))
     }
 
     /// The client of a flight answers a HelloRetryRequest.
@@ -309,9 +310,13 @@ impl World {
             kept.issued,
         )
         .expect("the ticket is genuine");
-        let sent = self.now.max(kept.issued);
-        let mut offer = session.offer(sent);
-        offer.retry(&hello1, hello_retry_request, sent);
+        let sent = self.sent(&session);
+        let offer = session
+            .offer(sent)
+            .expect("it has not expired")
+            .retry(&hello1, hello_retry_request, sent)
+            .expect("a HelloRetryRequest")
+            .expect("the same hash");
         self.send(ticket, offer, random, Some(cookie), sent, 1200)
     }
 

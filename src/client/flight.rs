@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error() {
         let new = |params: &ClientHelloParams<'_>, max_datagram_len, early: &[&[u8]]| {
-            let mut offer = session(b"ticket", 0, 3600).offer(UnixMillis(5));
+            let mut offer = session(b"ticket", 0, 3600).offer(UnixMillis(5)).unwrap();
             let framing = Framing {
                 max_datagram_len,
                 ..Framing::default()

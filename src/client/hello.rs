@@ -189,7 +189,7 @@ pub(super) mod tests {
 
     #[test]
     fn everything_that_is_put_in_is_read_out() {
-        let mut offer = session(b"ticket", 0, 3600).offer(UnixMillis(5));
+        let mut offer = session(b"ticket", 0, 3600).offer(UnixMillis(5)).unwrap();
         let flight =
             FirstFlight::new(&FULL, Some(&mut offer), &Framing::default(), &[b"hi"]).unwrap();
         let hello = ClientHello::parse(&flight.client_hello).unwrap();

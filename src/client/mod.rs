@@ -40,7 +40,7 @@
 //!
 //! // A minute later the client connects again, and sends a request with its ClientHello.
 //! let now = UnixMillis(now.0 + 60_000);
-//! let mut offer = store.take(&gateway, now).map(|session| session.offer(now));
+//! let mut offer = store.take(&gateway, now).and_then(|session| session.offer(now));
 //! let params = ClientHelloParams {
 //!     server_name: gateway.server_name.as_deref(),
 //!     alpn: &[b"coap"],

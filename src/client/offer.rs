@@ -5,12 +5,14 @@ use std::fmt;
 use super::session::ClientSession;
 use crate::Error;
 use crate::schedule::{
-    ClientHelloHash, EARLY_DATA_EPOCH, Hash, HashAlgorithm, LabelPrefix, RecordSealer, Secret,
-    TrafficKeys, Transcript,
+    CipherSuite, ClientHelloHash, EARLY_DATA_EPOCH, Hash, HashAlgorithm, LabelPrefix, RecordSealer,
+    Secret, TrafficKeys, Transcript,
 };
 use crate::time::UnixMillis;
 use crate::wipe::scrubbed;
-use crate::wire::{ClientHello, ContentType, HandshakeType, Writer, extension_type, tls_header};
+use crate::wire::{
+    ClientHello, ContentType, HandshakeType, ServerHello, Writer, extension_type, tls_header,
+};
 
 /// A session that is being offered, in one handshake: in its first ClientHello and, after a
 /// HelloRetryRequest, in the second.
@@ -28,15 +30,19 @@ pub struct Offer {
 }
 
 impl ClientSession {
-    /// Offers the session in a ClientHello that is sent at `now`.
+    /// Offers the session in a ClientHello that is sent at `now`. `None` if it has expired: such a
+    /// ticket must not be used (RFC 8446, 4.2.11.1).
     #[must_use]
-    pub fn offer(self, now: UnixMillis) -> Offer {
-        Offer {
+    pub fn offer(self, now: UnixMillis) -> Option<Offer> {
+        if self.info().is_expired(now) {
+            return None;
+        }
+        Some(Offer {
             obfuscated_ticket_age: self.obfuscated_age(now),
             before: Transcript::new(self.info().suite.hash()),
             early_data: self.info().max_early_data > 0,
             session: self,
-        }
+        })
     }
 }
 
@@ -60,13 +66,28 @@ impl Offer {
         self.early_data
     }
 
-    /// Prepares the offer for a second ClientHello that is sent at `now`, from the bodies of the
-    /// first and of the HelloRetryRequest. There is no early data any more.
+    /// The offer for a second ClientHello that is sent at `now`, from the bodies of the first and
+    /// of the HelloRetryRequest. There is no early data any more.
     ///
-    /// If the HelloRetryRequest selects a suite with another hash than the session's, the session
-    /// must not be offered again: drop the offer instead (RFC 8446, 4.1.4).
-    pub fn retry(&mut self, client_hello1: &[u8], hello_retry_request: &[u8], now: UnixMillis) {
-        let hash = self.session.info().suite.hash();
+    /// `None` if the session is not to be offered again: the HelloRetryRequest selects a suite with
+    /// another hash (RFC 8446, 4.1.4), or the session has expired.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if this is no HelloRetryRequest.
+    pub fn retry(
+        self,
+        client_hello1: &[u8],
+        hello_retry_request: &[u8],
+        now: UnixMillis,
+    ) -> Result<Option<Self>, Error> {
+        let hash = self.binder_hash();
+        let request = ServerHello::parse(hello_retry_request)
+            .ok()
+            .filter(ServerHello::is_hello_retry_request)
+            .ok_or(Error::Config("this is no HelloRetryRequest"))?;
+        if CipherSuite::from_code(request.cipher_suite).map(CipherSuite::hash) != Some(hash) {
+            return Ok(None);
+        }
         let mut hello1 = Hash::new(hash);
         hello1.update(&tls_header(
             HandshakeType::CLIENT_HELLO,
@@ -74,9 +95,12 @@ impl Offer {
         ));
         hello1.update(client_hello1);
         let hello1 = hello1.finish();
-        self.before = Transcript::after_hello_retry_request(&hello1, hash, hello_retry_request);
-        self.obfuscated_ticket_age = self.session.obfuscated_age(now);
-        self.early_data = false;
+        let before = Transcript::after_hello_retry_request(&hello1, hash, hello_retry_request);
+        Ok(self.session.offer(now).map(|offer| Self {
+            before,
+            early_data: false,
+            ..offer
+        }))
     }
 
     /// Writes the whole pre_shared_key extension to the start of `out` and returns its length in
@@ -233,6 +257,7 @@ mod tests {
     use super::super::session::tests::session;
     use super::*;
     use crate::schedule::{EarlyDataOpener, RECORD_OVERHEAD_LEN};
+    use crate::wire::HelloRetryRequest;
 
     fn hello(offer: &Offer) -> Vec<u8> {
         let mut body = vec![0; 1024];
@@ -242,10 +267,22 @@ mod tests {
         body
     }
 
+    fn retry_request(cipher_suite: u16) -> Vec<u8> {
+        let mut body = vec![0; 100];
+        let request = HelloRetryRequest {
+            cipher_suite,
+            selected_group: None,
+            cookie: b"cookie",
+        };
+        let len = request.write(&mut body).unwrap();
+        body.truncate(len);
+        body
+    }
+
     #[test]
     fn trap_39_early_data_is_sealed_once_and_never_again_by_itself() {
         // Given a session that allows early data, and a flight with some
-        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5));
+        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5)).unwrap();
         let params = ClientHelloParams {
             early_data: true,
             ..ClientHelloParams::new([9; 32])
@@ -255,7 +292,9 @@ mod tests {
         assert_eq!(first.datagrams.len(), 2);
 
         // when the server asks for another ClientHello, which refuses the early data,
-        offer.retry(&first.client_hello, b"HelloRetryRequest", UnixMillis(9));
+        let hello1 = &first.client_hello;
+        let retried = offer.retry(hello1, &retry_request(0x1303), UnixMillis(9));
+        let mut offer = retried.unwrap().unwrap();
         let second = FirstFlight::new(&params, Some(&mut offer), &framing, &[]).unwrap();
 
         // then the second flight has none, does not announce any, and none can be added.
@@ -266,14 +305,47 @@ mod tests {
         assert!(matches!(again, Err(Error::Config(_))));
 
         // Nor if there was none in the first flight.
-        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5));
-        offer.retry(b"ClientHello", b"HelloRetryRequest", UnixMillis(9));
-        assert!(!offer.allows_early_data());
+        let offer = session(b"t", 0, 3600).offer(UnixMillis(5)).unwrap();
+        let retried = offer.retry(b"ClientHello", &retry_request(0x1301), UnixMillis(9));
+        assert!(!retried.unwrap().unwrap().allows_early_data());
+    }
+
+    #[test]
+    fn an_expired_session_is_not_offered_not_even_again() {
+        let end = UnixMillis(3_600_000);
+        assert!(session(b"t", 0, 3600).offer(end).is_none());
+        let offer = session(b"t", 0, 3600).offer(UnixMillis(end.0 - 1));
+        let retried = offer
+            .unwrap()
+            .retry(b"ClientHello", &retry_request(0x1301), end);
+        assert!(matches!(retried, Ok(None)));
+    }
+
+    #[test]
+    fn after_a_retry_under_another_hash_or_what_is_none_the_session_is_not_offered() {
+        let retry = |body: &[u8]| {
+            let offer = session(b"t", 0, 3600).offer(UnixMillis(5)).unwrap();
+            offer.retry(b"ClientHello", body, UnixMillis(9))
+        };
+        assert!(matches!(retry(&retry_request(0x1303)), Ok(Some(_))));
+        for other_hash_or_unknown in [0x1302, 0x1304] {
+            let retried = retry(&retry_request(other_hash_or_unknown));
+            assert!(matches!(retried, Ok(None)));
+        }
+        // A ServerHello: another random, and no cookie, which is the last extension.
+        let mut server_hello = retry_request(0x1301);
+        server_hello[2] ^= 1;
+        server_hello.truncate(server_hello.len() - 12);
+        server_hello[39] -= 12;
+        assert!(ServerHello::parse(&server_hello).is_ok());
+        for none in [&b""[..], b"HelloRetryRequest", &server_hello] {
+            assert!(matches!(retry(none), Err(Error::Config(_))));
+        }
     }
 
     #[test]
     fn early_data_keys_are_given_out_once_since_nonces_start_at_zero() {
-        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5));
+        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5)).unwrap();
         let transcript = offer.bind(&mut hello(&offer)).unwrap();
         assert!(offer.early_data(&transcript).is_ok());
         assert!(!offer.allows_early_data());
@@ -285,7 +357,7 @@ mod tests {
 
     #[test]
     fn trap_34_the_client_counts_plaintext_up_to_the_limit_and_the_server_takes_all_of_it() {
-        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5));
+        let mut offer = session(b"t", 0, 3600).offer(UnixMillis(5)).unwrap();
         let transcript = offer.bind(&mut hello(&offer)).unwrap();
         let secret = offer.client_early_traffic_secret(&transcript);
         let suite = offer.session().info().suite;
@@ -308,7 +380,7 @@ mod tests {
 
     #[test]
     fn only_a_client_hello_that_offers_this_session_alone_is_bound() {
-        let offer = session(b"ticket", 0, 3600).offer(UnixMillis(5));
+        let offer = session(b"ticket", 0, 3600).offer(UnixMillis(5)).unwrap();
         let mut bound = hello(&offer);
         offer.bind(&mut bound).unwrap();
         // Binding is repeatable: what was in the binder's place does not matter.
@@ -317,8 +389,8 @@ mod tests {
         assert_eq!(again, bound);
 
         for other in [
-            session(b"kettle", 0, 3600).offer(UnixMillis(5)),
-            session(b"ticket", 0, 3600).offer(UnixMillis(6)),
+            session(b"kettle", 0, 3600).offer(UnixMillis(5)).unwrap(),
+            session(b"ticket", 0, 3600).offer(UnixMillis(6)).unwrap(),
         ] {
             let mut body = bound.clone();
             assert!(matches!(other.bind(&mut body), Err(Error::Config(_))));
@@ -334,7 +406,7 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_printed() {
-        let offer = session(b"t", 0, 3600).offer(UnixMillis(5));
+        let offer = session(b"t", 0, 3600).offer(UnixMillis(5)).unwrap();
         let printed = format!("{offer:?}");
         assert!(
             !printed.contains("age:") && !printed.contains("before"),

@@ -44,7 +44,7 @@ impl Outside {
         self.flights
             .extend(tickets.iter().zip(0..).map(|(ticket, n)| {
                 let session = client_session(CipherSuite::Aes128GcmSha256, ticket, NOW);
-                let flight = flight(&params(n), session.offer(NOW));
+                let flight = flight(&params(n), session.offer(NOW).unwrap());
                 flight.datagrams[0].clone()
             }));
         (first..self.flights.len() as u32).collect()

@@ -36,7 +36,9 @@ impl Traffic {
         let params = params(round as u8);
         let flight = |worker: &mut Worker, framing: &Framing| {
             let ticket = ticket_for(worker, &session(suite, NOW), NOW);
-            let mut offer = client_session(suite, &ticket, NOW).offer(after(100));
+            let mut offer = client_session(suite, &ticket, NOW)
+                .offer(after(100))
+                .unwrap();
             FirstFlight::new(&params, Some(&mut offer), framing, &[EARLY]).unwrap()
         };
         // A genuine flight, again, and from another port; early data.
@@ -70,7 +72,7 @@ impl Traffic {
                 ..genuine
             };
             let client = ClientSession::from_psk(&forged, suite, b"psk", None, NOW).unwrap();
-            let mut offer = client.offer(after(100));
+            let mut offer = client.offer(after(100)).unwrap();
             let params = params_without_early_data();
             let flight = FirstFlight::new(&params, Some(&mut offer), &Framing::default(), &[]);
             self.push(&flight.unwrap().datagrams[0], port);
@@ -82,10 +84,10 @@ impl Traffic {
         self.push(&malformed[0], port);
         self.push(b"GET / HTTP/1.1", port);
         // Another address, and the second ClientHello with its cookie.
-        let mut roaming =
-            client_session(suite, &ticket_for(worker, &session(suite, NOW), NOW), NOW)
-                .offer(after(100));
-        let (first, second) = retried(worker, suite, &mut roaming, peer(9, port));
+        let roaming = client_session(suite, &ticket_for(worker, &session(suite, NOW), NOW), NOW)
+            .offer(after(100))
+            .unwrap();
+        let (first, second) = retried(worker, suite, roaming, peer(9, port));
         self.0.push((first, peer(9, port + 1)));
         self.0.push((second, peer(9, port)));
     }
@@ -115,11 +117,11 @@ fn params_without_early_data() -> ClientHelloParams<'static> {
 fn retried(
     worker: &mut Worker,
     suite: CipherSuite,
-    offer: &mut Offer,
+    mut offer: Offer,
     peer: SocketAddr,
 ) -> (Vec<u8>, Vec<u8>) {
     let params = params_without_early_data();
-    let mut first = FirstFlight::new(&params, Some(offer), &Framing::default(), &[]).unwrap();
+    let mut first = FirstFlight::new(&params, Some(&mut offer), &Framing::default(), &[]).unwrap();
     let mut retry = [0; 192];
     let len = {
         let batch = [Datagram {
@@ -132,7 +134,8 @@ fn retried(
             .hello_retry_request(arrival, suite, None, &mut retry)
             .unwrap()
     };
-    offer.retry(&first.client_hello, &retry[..len], after(100));
+    let retried = offer.retry(&first.client_hello, &retry[..len], after(100));
+    let mut offer = retried.unwrap();
     let second = ClientHelloParams {
         cookie: ServerHello::parse(&retry[..len]).unwrap().cookie,
         ..params
@@ -142,7 +145,7 @@ fn retried(
         sequence_number: 1,
         ..Framing::default()
     };
-    let mut second = FirstFlight::new(&second, Some(offer), &framing, &[]).unwrap();
+    let mut second = FirstFlight::new(&second, offer.as_mut(), &framing, &[]).unwrap();
     (first.datagrams.remove(0), second.datagrams.remove(0))
 }
 

@@ -139,7 +139,10 @@ fn flight_of(suite: CipherSuite, ticket: &[u8], n: usize) {
         Some(ALPN),
         NOW,
     );
-    let flight = flight(&params(n as u8), session.unwrap().offer(after(100)));
+    let flight = flight(
+        &params(n as u8),
+        session.unwrap().offer(after(100)).unwrap(),
+    );
     public(&format!("hello{n}"), &flight.datagrams[0]);
     public(&format!("early{n}"), &flight.datagrams[1]);
     hello_of(suite, &flight.client_hello);

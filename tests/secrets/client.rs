@@ -38,7 +38,13 @@ fn an_offered_session_leaves_nothing_in_memory_when_it_is_dropped() {
         scanner.assert_there(&session.of(&["early/secret", "words"]));
         scanner.assert_gone(&session.of(&["master", "input"]));
         // when it is offered, with early data,
-        let mut offer = deep(|| store.take(&server, after(100)).unwrap().offer(after(100)));
+        let mut offer = deep(|| {
+            store
+                .take(&server, after(100))
+                .unwrap()
+                .offer(after(100))
+                .unwrap()
+        });
         let flight = deep(|| {
             FirstFlight::new(&params(1), Some(&mut offer), &Framing::default(), &[EARLY]).unwrap()
         });

@@ -137,7 +137,7 @@ fn nothing_secret_is_printed() {
     store.store(server.clone(), kept, NOW).unwrap();
     assert_tells_nothing(&store, &secrets);
     assert_tells_nothing(&store.get(&server, NOW), &secrets);
-    let offer = store.take(&server, NOW).unwrap().offer(NOW);
+    let offer = store.take(&server, NOW).unwrap().offer(NOW).unwrap();
     assert_tells_nothing(&offer, &secrets);
     let flight = flight(&params(1), offer);
     assert_tells_nothing(&flight.early_data, &secrets);

@@ -59,7 +59,7 @@ impl Author {
         };
         let mut offer = session.offer(clock);
         let framing = Framing::default();
-        let flight = FirstFlight::new(&params, Some(&mut offer), &framing, &[&early_data])?;
+        let flight = FirstFlight::new(&params, offer.as_mut(), &framing, &[&early_data])?;
         let mut datagrams = flight.datagrams;
         if dice.below(2) == 0 {
             datagrams = vec![datagrams.concat()];

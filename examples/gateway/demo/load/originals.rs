@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use dtls_session::Error;
+use dtls_session::{Error, UnixMillis};
 
 use super::super::protocol::{self, FRESHNESS, MARGIN, TICKET_LIFETIME};
 use super::flight::{Author, Dice, Flight, stolen};
@@ -74,8 +74,9 @@ impl Originals {
             self.fresh.put_back(session);
             session = forged;
         }
-        let ahead = if runs_ahead { 10 } else { 0 } * FRESHNESS;
-        let clock = now.saturating_add(ahead);
+        // Any further ahead, and the ticket would have expired for the client.
+        let ahead = UnixMillis(session.info().expires.0 - 1);
+        let clock = if runs_ahead { ahead } else { now };
         let flight = self.author.write(session, clock, now, dice)?;
         if kind == Kind::BadBinder {
             // Somebody is faster than the client whose flight he saw, and changes it. That must

@@ -146,7 +146,7 @@ impl Client {
 
     /// It will offer the session of the first ticket that `earlier` got.
     pub fn resuming(mut self, earlier: &Self, now: UnixMillis) -> Self {
-        self.offer = Some(earlier.session(0, now).offer(now));
+        self.offer = earlier.session(0, now).offer(now);
         self
     }
 
@@ -346,8 +346,8 @@ impl Client {
             first.add(HandshakeType::CLIENT_HELLO, &self.hello);
             let before = Transcript::after_hello_retry_request(&first.digest(), hash, body);
             self.before = Some(before);
-            if let Some(offer) = &mut self.offer {
-                offer.retry(&self.hello, body, now);
+            if let Some(offer) = self.offer.take() {
+                self.offer = offer.retry(&self.hello, body, now).unwrap();
             }
             if let Some(group) = hello.selected_group {
                 let ours = Group::ALL.into_iter().find(|g| g.code() == group);

@@ -49,8 +49,10 @@ impl Own {
             let mut first = Transcript::new(hash);
             first.add(HandshakeType::CLIENT_HELLO, &hello.body);
             let before = Transcript::after_hello_retry_request(&first.digest(), hash, body);
-            if let Some(offer) = &mut self.offer {
-                offer.retry(&hello.body, body, now());
+            if let Some(offer) = self.offer.take() {
+                self.offer = offer
+                    .retry(&hello.body, body, now())
+                    .map_err(why("a retry"))?;
             }
             return self.send_hello(Some(before), server.cookie);
         }

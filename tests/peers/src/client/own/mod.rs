@@ -85,7 +85,8 @@ impl Session {
             None,
             self.received,
         );
-        Ok(session.map_err(why("a ticket"))?.offer(now()))
+        let offer = session.map_err(why("a ticket"))?.offer(now());
+        offer.ok_or_else(|| "an expired ticket".into())
     }
 }
 
