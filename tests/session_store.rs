@@ -16,8 +16,9 @@ fn endpoint(port: u16) -> Endpoint {
     Endpoint::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None)
 }
 
-fn store(sessions_per_endpoint: usize) -> SessionStore {
+fn store(max_sessions: usize, sessions_per_endpoint: usize) -> SessionStore {
     SessionStore::new(StoreConfig {
+        max_sessions,
         sessions_per_endpoint,
         ..StoreConfig::default()
     })
@@ -36,24 +37,38 @@ fn session(ticket: &[u8], received: u64, lifetime: u32) -> ClientSession {
     ClientSession::from_psk(&message, suite, &[7; 32], None, UnixMillis(received)).unwrap()
 }
 
-/// What a store should do, said as simply as can be: per server, oldest first, the ticket and
-/// when it expires.
+/// What a store should do, said as simply as can be: per server, oldest first, the ticket (they are
+/// counted) and when it expires.
 #[derive(Default)]
 struct Oracle(HashMap<u16, Vec<(u32, u64)>>);
 
 impl Oracle {
-    fn store(&mut self, server: u16, ticket: u32, expires: u64, now: u64, per_endpoint: usize) {
+    fn store(
+        &mut self,
+        server: u16,
+        ticket: u32,
+        expires: u64,
+        now: u64,
+        (max, per_endpoint): (usize, usize),
+    ) {
         if expires <= now {
             return;
         }
+        let len = self.len();
         let held = self.0.entry(server).or_default();
         let place = held.iter().position(|held| held.1 <= now);
         if let Some(place) = place {
             held.remove(place);
         } else if held.len() == per_endpoint {
             held.remove(0);
+        } else if len == max {
+            let all = self.0.values().flatten().copied();
+            let first = all.min_by_key(|&(ticket, expires)| (expires, ticket));
+            self.0
+                .values_mut()
+                .for_each(|held| held.retain(|held| Some(*held) != first));
         }
-        held.push((ticket, expires));
+        self.0.entry(server).or_default().push((ticket, expires));
     }
 
     fn newest(&self, server: u16, now: u64) -> Option<usize> {
@@ -101,9 +116,10 @@ proptest! {
     #[test]
     fn trap_38_the_store_does_what_the_oracle_does_whatever_the_clock_says(
         steps in prop::collection::vec(step(), 1..120),
+        max in 1..9_usize,
         per_endpoint in 1..4_usize,
     ) {
-        let store = store(per_endpoint);
+        let store = store(max, per_endpoint);
         let mut oracle = Oracle::default();
         let mut handed_out = HashSet::new();
         let mut now = NOW.0;
@@ -113,7 +129,7 @@ proptest! {
                     let session = session(&ticket.to_be_bytes(), now, lifetime);
                     let expires = session.info().expires.0;
                     store.store(endpoint(server), session, UnixMillis(now)).unwrap();
-                    oracle.store(server, ticket, expires, now, per_endpoint);
+                    oracle.store(server, ticket, expires, now, (max, per_endpoint));
                 }
                 Step::Take(server) => {
                     let taken = store.take(&endpoint(server), UnixMillis(now));
@@ -144,4 +160,22 @@ proptest! {
             prop_assert_eq!(store.len(), oracle.len());
         }
     }
+}
+
+#[test]
+fn a_full_store_keeps_the_newest_however_many_endpoints_came_before() {
+    const MAX: u16 = 256;
+    // Given a store that was filled fifty times with sessions of ever new endpoints, as long-lived
+    // as each other,
+    let store = store(MAX.into(), 1);
+    let mut now = NOW;
+    for port in 0..50 * MAX {
+        now.0 += 1;
+        let session = session(b"ticket", now.0, 3600);
+        store.store(endpoint(port), session, now).unwrap();
+    }
+    // then it has the last that it had room for.
+    let kept = |port: &u16| store.take(&endpoint(*port), now).is_some();
+    assert!((0..50 * MAX).filter(kept).eq(49 * MAX..50 * MAX));
+    assert!(store.is_empty());
 }

@@ -1,12 +1,16 @@
 //! The sessions that a client can resume, by server.
 
 use dashmap::DashMap;
+use dashmap::mapref::one::RefMut;
+use std::collections::BTreeMap;
 use std::fmt;
+// A key of a map, which loom's cannot be.
+use std::sync::Arc;
 
 use super::endpoint::Endpoint;
 use super::session::{ClientSession, SECRETS_LEN, SessionInfo};
 use crate::Error;
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::time::UnixMillis;
 
 /// How much a [`SessionStore`] holds.
@@ -38,10 +42,30 @@ impl Default for StoreConfig {
 /// session is expired if the clock says so at that moment.
 pub struct SessionStore {
     // A list is never empty while nobody works on it; the newest session is last.
-    map: DashMap<Endpoint, Vec<ClientSession>>,
+    map: DashMap<Arc<Endpoint>, Vec<Held>>,
+    // The same sessions by expiry. One comes and goes here while its list is locked, so that it is
+    // in both or in none. Locked after a list, never before one.
+    by_expiry: Mutex<BTreeMap<Place, Arc<Endpoint>>>,
+    next_serial: AtomicU64,
     // Sessions in the map, and room that is reserved for those about to come.
     reserved: AtomicUsize,
     config: StoreConfig,
+}
+
+/// When a session expires, and a serial: of those that expire at once the older one goes first.
+type Place = (UnixMillis, u64);
+
+type List<'a> = RefMut<'a, Arc<Endpoint>, Vec<Held>>;
+
+struct Held {
+    place: Place,
+    session: ClientSession,
+}
+
+impl Held {
+    fn is_expired(&self, now: UnixMillis) -> bool {
+        self.session.info().is_expired(now)
+    }
 }
 
 impl SessionStore {
@@ -58,13 +82,15 @@ impl SessionStore {
         }
         Ok(Self {
             map: DashMap::with_shard_amount(SHARDS),
+            by_expiry: Mutex::new(BTreeMap::new()),
+            next_serial: AtomicU64::new(0),
             reserved: AtomicUsize::new(0),
             config,
         })
     }
 
     /// Keeps `session` for `endpoint`. It takes the place of the endpoint's oldest if that has as
-    /// many as it may.
+    /// many as it may; else, in a full store, of the session that expires first.
     ///
     /// # Errors
     /// [`NotStored`]: the session is dropped, which costs a full handshake at most.
@@ -83,22 +109,19 @@ impl SessionStore {
         }
         // A session that takes the place of another needs no room, so nobody else's is given up.
         let session = match self.map.get_mut(&endpoint) {
-            Some(mut held) => match self.replace(&mut held, session, now) {
+            Some(mut list) => match self.replace(&mut list, session, now) {
                 None => return Ok(()),
                 Some(session) => session,
             },
             None => session,
         };
-        if !self.reserve() && !self.evict_one() {
+        if !self.reserve() && !self.evict_first(|_| true) {
             return Err(NotStored::Full);
         }
-        let mut held = self.map.entry(endpoint).or_default();
-        match self.replace(&mut held, session, now) {
+        let mut list = self.map.entry(Arc::new(endpoint)).or_default();
+        match self.replace(&mut list, session, now) {
             None => self.release(1),
-            Some(session) => {
-                held.reserve_exact(1);
-                held.push(session);
-            }
+            Some(session) => self.enter(&mut list, session),
         }
         Ok(())
     }
@@ -106,24 +129,24 @@ impl SessionStore {
     /// What the newest session of `endpoint` would offer. The session itself stays.
     #[must_use]
     pub fn get(&self, endpoint: &Endpoint, now: UnixMillis) -> Option<SessionInfo> {
-        let held = self.map.get(endpoint)?;
-        let mut newest_first = held.iter().rev().map(ClientSession::info);
-        newest_first.find(|info| !info.is_expired(now)).cloned()
+        let list = self.map.get(endpoint)?;
+        let newest = list.iter().rfind(|held| !held.is_expired(now))?;
+        Some(newest.session.info().clone())
     }
 
     /// Hands out the newest session of `endpoint`, once.
     #[must_use]
     pub fn take(&self, endpoint: &Endpoint, now: UnixMillis) -> Option<ClientSession> {
         let (taken, left) = {
-            let mut held = self.map.get_mut(endpoint)?;
-            let newest = held.iter().rposition(|held| !held.info().is_expired(now));
-            (newest.map(|at| held.remove(at)), held.len())
+            let mut list = self.map.get_mut(endpoint)?;
+            let newest = list.iter().rposition(|held| !held.is_expired(now));
+            (newest.map(|at| self.leave(&mut list, at)), list.len())
         };
         if taken.is_some() {
             self.release(1);
         }
         if left == 0 {
-            self.map.remove_if(endpoint, |_, held| held.is_empty());
+            self.map.remove_if(endpoint, |_, list| list.is_empty());
         }
         taken
     }
@@ -131,23 +154,24 @@ impl SessionStore {
     /// Drops all sessions of `endpoint` and returns how many they were. To be called when the
     /// server refused a ticket by a full handshake, say, or when its certificate has changed.
     pub fn remove(&self, endpoint: &Endpoint) -> usize {
-        let removed = self.map.remove(endpoint).map_or(0, |(_, held)| held.len());
+        let mut removed = 0;
+        self.map.remove_if_mut(endpoint, |_, list| {
+            removed = list.len();
+            (0..removed).rev().for_each(|at| drop(self.leave(list, at)));
+            true
+        });
         self.release(removed);
         removed
     }
 
-    /// Drops all sessions that are expired and returns how many they were. It walks through the
-    /// whole store, one shard locked at a time. To be called now and then; nothing depends on it
-    /// but the room that expired sessions take.
+    /// Drops all sessions that are expired and returns how many they were. It looks at no others.
+    /// To be called now and then; nothing depends on it but the room that expired sessions take.
     pub fn prune(&self, now: UnixMillis) -> usize {
         let mut pruned = 0;
-        self.map.retain(|_, held| {
-            let before = held.len();
-            held.retain(|session| !session.info().is_expired(now));
-            pruned += before - held.len();
-            !held.is_empty()
-        });
-        self.release(pruned);
+        while self.evict_first(|expires| now >= expires) {
+            self.release(1);
+            pruned += 1;
+        }
         pruned
     }
 
@@ -174,21 +198,35 @@ impl SessionStore {
     /// there are as many as may be; else gives it back.
     fn replace(
         &self,
-        held: &mut Vec<ClientSession>,
+        list: &mut List<'_>,
         session: ClientSession,
         now: UnixMillis,
     ) -> Option<ClientSession> {
-        let same = |held: &ClientSession| held.ticket() == session.ticket();
-        let expired = |held: &ClientSession| held.info().is_expired(now);
-        let full = held.len() >= self.config.sessions_per_endpoint;
-        let place = held.iter().position(same);
-        let place = place.or_else(|| held.iter().position(expired));
-        let Some(place) = place.or(full.then_some(0)) else {
+        let same = |held: &Held| held.session.ticket() == session.ticket();
+        let expired = |held: &Held| held.is_expired(now);
+        let full = list.len() >= self.config.sessions_per_endpoint;
+        let at = list.iter().position(same);
+        let at = at.or_else(|| list.iter().position(expired));
+        let Some(at) = at.or(full.then_some(0)) else {
             return Some(session);
         };
-        held.remove(place);
-        held.push(session);
+        self.leave(list, at);
+        self.enter(list, session);
         None
+    }
+
+    fn enter(&self, list: &mut List<'_>, session: ClientSession) {
+        let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
+        let place = (session.info().expires, serial);
+        lock(&self.by_expiry).insert(place, Arc::clone(list.key()));
+        list.reserve_exact(1);
+        list.push(Held { place, session });
+    }
+
+    fn leave(&self, list: &mut Vec<Held>, at: usize) -> ClientSession {
+        let held = list.remove(at);
+        lock(&self.by_expiry).remove(&held.place);
+        held.session
     }
 
     fn reserve(&self) -> bool {
@@ -202,36 +240,28 @@ impl SessionStore {
         self.reserved.fetch_sub(sessions, Ordering::Relaxed);
     }
 
-    /// Gives up the session that expires first among a few, and leaves its room reserved.
-    ///
-    /// A full store does not refuse, since what a client has learned last it needs first; it does
-    /// not look for the very first to expire either, since that takes a walk through everything
-    /// under locks. The map's order follows a random key, so any few will do.
-    fn evict_one(&self) -> bool {
-        for _ in 0..EVICTION_TRIES {
-            let first_to_expire = self
-                .map
-                .iter()
-                .take(EVICTION_PROBE)
-                .filter_map(|held| Some((held.iter().map(expires).min()?, held.key().clone())))
-                .min_by_key(|&(expires, _)| expires);
-            // No lock is held here, so the session may be gone: then another try.
-            let Some((expiry, endpoint)) = first_to_expire else {
+    /// Gives up the session that expires first, if it `may_go` by its expiry, and leaves its room
+    /// reserved. A full store does not refuse, since what a client has learned last it needs first.
+    fn evict_first(&self, may_go: impl Fn(UnixMillis) -> bool) -> bool {
+        loop {
+            let first = lock(&self.by_expiry)
+                .first_key_value()
+                .filter(|((expires, _), _)| may_go(*expires))
+                .map(|(place, endpoint)| (*place, Arc::clone(endpoint)));
+            let Some((place, endpoint)) = first else {
                 return false;
             };
-            let mut evicted = false;
-            self.map.remove_if_mut(&endpoint, |_, held| {
-                if let Some(place) = held.iter().position(|held| expires(held) == expiry) {
-                    held.remove(place);
-                    evicted = true;
-                }
-                held.is_empty()
+            let mut evicted = None;
+            self.map.remove_if_mut(&*endpoint, |_, list| {
+                let at = list.iter().position(|held| held.place == place);
+                evicted = at.map(|at| self.leave(list, at));
+                list.is_empty()
             });
-            if evicted {
+            // No lock was held in between: if another thread was faster, another session is first.
+            if evicted.is_some() {
                 return true;
             }
         }
-        false
     }
 }
 
@@ -270,14 +300,9 @@ impl std::error::Error for NotStored {}
 
 /// A few times the cores of a client. Fixed, so that the memory limit is the same everywhere.
 const SHARDS: usize = 16;
-const EVICTION_PROBE: usize = 16;
-const EVICTION_TRIES: usize = 4;
 
-fn expires(session: &ClientSession) -> UnixMillis {
-    session.info().expires
-}
-
-/// Sessions at their longest, each the only one of its endpoint, and the shards' tables.
+/// Sessions at their longest, each the only one of its endpoint, the shards' tables, and the nodes
+/// of the order of expiry.
 ///
 /// Endpoints fall into shards by a random key. A shard gets its share and, but for a chance of
 /// less than 2^-50, not 10 standard deviations more. Its table is a power of two of slots, at most
@@ -291,15 +316,20 @@ fn memory_limit(config: &StoreConfig) -> Option<usize> {
         .checked_mul(8)?
         .div_ceil(7)
         .checked_next_power_of_two()?;
-    let slot = size_of::<(Endpoint, Vec<ClientSession>)>() + 1;
+    let slot = size_of::<(Arc<Endpoint>, Vec<Held>)>() + 1;
     let tables = slots.checked_mul(3)?.checked_mul(SHARDS * slot)?;
-    // What an allocator adds to each of up to five pieces: list, secrets, ticket, protocol, name.
-    // A list keeps the room of the most sessions that it ever had.
-    let list = size_of::<ClientSession>().checked_mul(config.sessions_per_endpoint)?;
+    // An endpoint, with the counts of those who share it. What an allocator adds to each of up to
+    // six pieces: that, list, secrets, ticket, protocol, name. A list keeps the room of the most
+    // sessions that it ever had.
+    let list = size_of::<Held>().checked_mul(config.sessions_per_endpoint)?;
+    let endpoint = size_of::<Endpoint>() + 2 * size_of::<usize>();
+    // A node of a BTreeMap has room for 11 and, but for the root, 5 or more in it. With its links
+    // it takes less than four times as many bytes as they.
+    let ordered = 4 * size_of::<(Place, Arc<Endpoint>)>();
     let session = list
-        .checked_add(SECRETS_LEN + 5 * 16)?
+        .checked_add(endpoint + SECRETS_LEN + 6 * 16 + ordered)?
         .checked_add(config.max_session_bytes)?;
-    let fixed = size_of::<SessionStore>() + SHARDS * 256;
+    let fixed = size_of::<SessionStore>() + SHARDS * 256 + 512;
     tables
         .checked_add(config.max_sessions.checked_mul(session)?)?
         .checked_add(fixed)
@@ -332,6 +362,22 @@ mod tests {
     fn put(store: &SessionStore, endpoint: &Endpoint, ticket: &[u8]) {
         let session = session(ticket, NOW.0, 3600);
         store.store(endpoint.clone(), session, NOW).unwrap();
+    }
+
+    /// While nobody works on it, every session is counted and has its place by expiry, and no list
+    /// is empty.
+    fn assert_sound(store: &SessionStore) {
+        let by_expiry = lock(&store.by_expiry);
+        let mut held = 0;
+        for list in &store.map {
+            assert!(!list.is_empty());
+            held += list.len();
+            for Held { place, session } in list.value() {
+                assert_eq!(place.0, session.info().expires);
+                assert!(Arc::ptr_eq(&by_expiry[place], list.key()));
+            }
+        }
+        assert_eq!((store.len(), by_expiry.len()), (held, held));
     }
 
     fn take(store: &SessionStore, endpoint: &Endpoint) -> Option<Vec<u8>> {
@@ -403,7 +449,8 @@ mod tests {
         // then each was handed out, and none twice.
         assert_eq!(taken.len(), TICKETS);
         assert_eq!(taken.iter().collect::<HashSet<_>>().len(), TICKETS);
-        assert!(store.is_empty() && store.map.is_empty());
+        assert_sound(&store);
+        assert!(store.is_empty());
     }
 
     #[test]
@@ -416,20 +463,22 @@ mod tests {
                 scope.spawn(move || {
                     for i in 0..1000_u32 {
                         let server = endpoint((i * (thread + 3) % 50) as u16, None);
-                        let session = session(&(i * 4 + thread).to_be_bytes(), NOW.0, 3600);
+                        let session = session(&(i * 4 + thread).to_be_bytes(), NOW.0, 1 + i % 9);
                         let stored = store.store(server.clone(), session, NOW);
                         assert!(matches!(stored, Ok(()) | Err(NotStored::Full)));
-                        if i % 7 == 0 {
-                            let _ = take(store, &server);
+                        match i % 35 {
+                            0 | 7 | 14 => drop(take(store, &server)),
+                            21 => drop(store.remove(&server)),
+                            28 => drop(store.prune(UnixMillis(NOW.0 + 3000))),
+                            _ => (),
                         }
                         assert!(store.len() <= LIMIT);
                     }
                 });
             }
         });
-        let held: usize = store.map.iter().map(|held| held.len()).sum();
-        assert_eq!(store.len(), held);
-        assert!(held <= LIMIT && store.map.iter().all(|held| !held.is_empty()));
+        assert_sound(&store);
+        assert!(store.len() <= LIMIT);
     }
 
     #[test]
@@ -447,7 +496,8 @@ mod tests {
                 });
             }
         });
-        assert!(store.is_empty() && store.map.is_empty(), "{store:?}");
+        assert_sound(&store);
+        assert!(store.is_empty());
     }
 
     #[test]
@@ -487,9 +537,9 @@ mod tests {
 
     #[test]
     fn a_full_store_gives_up_the_first_to_expire_for_a_new_endpoint() {
-        // Given a full store of as many sessions as are looked at,
-        let store = store(EVICTION_PROBE, 1);
-        for port in 0..EVICTION_PROBE as u16 {
+        // Given a full store,
+        let store = store(1000, 1);
+        for port in 0..1000 {
             let lifetime = if port == 5 { 60 } else { 3600 };
             let session = session(b"t", NOW.0, lifetime);
             store.store(endpoint(port, None), session, NOW).unwrap();
@@ -498,11 +548,17 @@ mod tests {
         put(&store, &endpoint(3, None), b"newer");
         assert!(store.get(&endpoint(5, None), NOW).is_some());
         // when another endpoint comes, then the one that expires first is.
-        put(&store, &endpoint(100, None), b"t");
-        assert_eq!(store.len(), EVICTION_PROBE);
+        put(&store, &endpoint(1000, None), b"t");
+        assert_eq!(store.len(), 1000);
         assert!(store.get(&endpoint(5, None), NOW).is_none());
-        assert!(store.get(&endpoint(100, None), NOW).is_some());
-        assert_eq!(store.map.len(), EVICTION_PROBE);
+        assert!(store.get(&endpoint(1000, None), NOW).is_some());
+        // Of those that expire at once the one that came first goes first, and 3 was renewed.
+        for port in 1001..1100 {
+            put(&store, &endpoint(port, None), b"t");
+        }
+        let kept = |port: &u16| store.get(&endpoint(*port, None), NOW).is_some();
+        assert!((0..1100).filter(kept).eq([3].into_iter().chain(101..1100)));
+        assert_sound(&store);
     }
 
     #[test]
@@ -511,8 +567,8 @@ mod tests {
         let many = (0..200_u16).map(|i| (endpoint(i % 50, None), i.to_be_bytes()));
         for (server, ticket) in many {
             put(&store, &server, &ticket);
-            let held: usize = store.map.iter().map(|held| held.len()).sum();
-            assert!(held <= 10 && store.len() == held);
+            assert_sound(&store);
+            assert!(store.len() <= 10);
         }
         let named = endpoint(1, Some("name"));
         let longest = session(&[1; 1020], NOW.0, 3600);
