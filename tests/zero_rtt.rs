@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use dtls_session::admission::{AbortReason, AddressPolicy, NoEarlyData, NoResumption};
-use dtls_session::client::{ClientHelloParams, FirstFlight, Framing};
+use dtls_session::client::{ClientHelloParams, ClientSession, FirstFlight, Framing, Offer};
 use dtls_session::replay::FreshnessWindow;
 use dtls_session::schedule::CipherSuite;
 use dtls_session::wire::AlertDescription;
@@ -550,23 +550,49 @@ fn trap_21_a_ticket_is_good_for_its_own_context_only() {
         ..params(2)
     };
     assert_eq!(admit_with(&mut worker, &no_name), full);
-    // The same hash, another suite: resumption, no 0-RTT.
-    let suites = [CipherSuite::Chacha20Poly1305Sha256];
+    // The same hash, another suite: resumption, no 0-RTT. The client announces early data, since it
+    // is mistaken in the suite of its session.
+    let suite = CipherSuite::Chacha20Poly1305Sha256;
+    let suites = [suite];
     let other_suite = ClientHelloParams {
         cipher_suites: &suites,
         ..params(4)
     };
-    let refused = Seen::Resume(NoEarlyData::OtherSuite);
-    assert_eq!(admit_with(&mut worker, &other_suite), refused);
-    let suites = [CipherSuite::Aes256GcmSha384];
-    let other_hash = ClientHelloParams {
+    let body = ticket(&mut worker, NOW);
+    let mistaken = client_session(suite, &body, NOW).offer(after(100)).unwrap();
+    let flight = flight(&other_suite, mistaken);
+    let verdict = admit(&mut worker, &flight.datagrams[0], after(100));
+    assert_eq!(verdict, Seen::Resume(NoEarlyData::OtherSuite));
+    // Another hash: a client that offers a session nonetheless.
+    let suites = [CipherSuite::Aes128GcmSha256];
+    let params = ClientHelloParams {
         cipher_suites: &suites,
         ..params(5)
     };
+    let ticket = ticket(&mut worker, NOW);
+    let datagram = hello_datagram(&params, &offer(&ticket, NOW, after(100)), |body| {
+        let offered = &mut body[2 + 32 + 1 + 1 + 2..][..2];
+        assert_eq!(offered, CipherSuite::Aes128GcmSha256.code().to_be_bytes());
+        offered.copy_from_slice(&CipherSuite::Aes256GcmSha384.code().to_be_bytes());
+    });
     assert_eq!(
-        admit_with(&mut worker, &other_hash),
+        admit(&mut worker, &datagram, after(100)),
         Seen::Full(NoResumption::NoCommonSuite)
     );
+}
+
+/// A ClientHello that is changed before it is bound.
+fn hello_datagram(
+    params: &ClientHelloParams<'_>,
+    offer: &Offer,
+    change: impl FnOnce(&mut [u8]),
+) -> Vec<u8> {
+    let mut body = vec![0; 1024];
+    let len = params.write(Some(offer), &mut body).unwrap();
+    body.truncate(len);
+    change(&mut body);
+    offer.bind(&mut body).unwrap();
+    Framing::default().datagrams(&body).unwrap().remove(0)
 }
 
 #[test]
@@ -585,19 +611,14 @@ fn trap_21_early_data_is_good_for_its_own_protocol_only() {
             alpn: protocols,
             ..params(protocols.len() as u8)
         };
-        let mut offer = offer(&ticket, NOW, after(100));
-        // The library's client would not offer early data: this one does.
-        let body = {
-            let mut body = vec![0; 1024];
-            let len = params.write(Some(&offer), &mut body).unwrap();
-            body.truncate(len);
-            offer.bind(&mut body).unwrap();
-            body
-        };
-        let _ = offer.early_data(&dtls_session::schedule::Transcript::new(
-            CipherSuite::Aes128GcmSha256.hash(),
-        ));
-        let datagram = Framing::default().datagrams(&body).unwrap().remove(0);
+        // The library's client announces early data of its session's protocol only: this one is
+        // mistaken in it.
+        let suite = CipherSuite::Aes128GcmSha256;
+        let taken_for = protocols.first().copied();
+        let session =
+            ClientSession::from_new_session_ticket(&ticket, suite, &MASTER[..32], taken_for, NOW);
+        let offer = session.unwrap().offer(after(100)).unwrap();
+        let datagram = hello_datagram(&params, &offer, |_| ());
         assert_eq!(
             admit(&mut worker, &datagram, after(100)),
             verdict,

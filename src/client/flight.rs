@@ -82,12 +82,13 @@ impl FirstFlight {
     /// of the `early_data`, one datagram each.
     ///
     /// After a HelloRetryRequest the second ClientHello is written in the same way: with the offer
-    /// [prepared](Offer::retry) for it, the cookie, and a `message_seq` of 1.
+    /// [for it](Offer::retry), the cookie, and a `message_seq` of 1.
     ///
     /// # Errors
     /// [`Error::Config`] if there is early data that was not announced, cannot be in this
-    /// handshake, or is longer than a datagram, or if the parameters do not make a ClientHello;
-    /// [`Error::Length`] if something is too long for its field.
+    /// handshake, or is longer than a datagram, or if the parameters do not make a ClientHello that
+    /// can resume the session; [`Error::Length`] if something is too long for its field, or the
+    /// early data for the session.
     pub fn new(
         params: &ClientHelloParams<'_>,
         offer: Option<&mut Offer>,
@@ -143,10 +144,8 @@ fn to_vec(mut write: impl FnMut(&mut [u8]) -> Result<usize, Error>) -> Result<Ve
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::hello::tests::FULL;
-    use super::super::session::tests::session;
+    use super::super::hello::tests::{FULL, offer};
     use super::*;
-    use crate::time::UnixMillis;
     use crate::wire::{PskModes, Record, fragments, records};
 
     #[test]
@@ -178,7 +177,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error() {
         let new = |params: &ClientHelloParams<'_>, max_datagram_len, early: &[&[u8]]| {
-            let mut offer = session(b"ticket", 0, 3600).offer(UnixMillis(5)).unwrap();
+            let mut offer = offer(FULL.cipher_suites[0], Some(b"coap"));
             let framing = Framing {
                 max_datagram_len,
                 ..Framing::default()
@@ -187,10 +186,8 @@ mod tests {
         };
         assert_eq!(new(&FULL, 26, &[]), Ok(()));
         assert!(matches!(new(&FULL, 25, &[]), Err(Error::Config(_))));
-        assert!(matches!(
-            new(&FULL, 100, &[&[0; 100]]),
-            Err(Error::Config(_))
-        ));
+        let too_long = Error::Config("early data longer than max_datagram_len");
+        assert_eq!(new(&FULL, 100, &[&[0; 100]]), Err(too_long));
         let long_session_id = ClientHelloParams {
             legacy_session_id: &[0; 33],
             ..FULL

@@ -1,6 +1,7 @@
 //! A ClientHello for simple clients, load tools and tests (RFC 9147, 5.3).
 
 use super::offer::Offer;
+use super::session::SessionInfo;
 use crate::Error;
 use crate::schedule::CipherSuite;
 use crate::wire::{DTLS_1_3, LEGACY_RECORD_VERSION, PskModes, Writer, extension_type as ext};
@@ -31,7 +32,8 @@ pub struct ClientHelloParams<'a> {
     pub cookie: Option<&'a [u8]>,
     /// What the client wants to find in the records it receives; may be empty.
     pub connection_id: Option<&'a [u8]>,
-    /// Announces early data, if the offer allows it.
+    /// Announces early data where it can be accepted: if the offer allows it, and the suite and the
+    /// application protocol of its session are offered, or no protocol if that has none.
     pub early_data: bool,
 }
 
@@ -67,10 +69,14 @@ impl ClientHelloParams<'_> {
     /// With an `offer`, the body still has to be [bound](Offer::bind).
     ///
     /// # Errors
-    /// [`Error::BufferTooSmall`], or [`Error::Length`] if something is longer than its field.
+    /// [`Error::BufferTooSmall`], [`Error::Length`] if something is longer than its field, or
+    /// [`Error::Config`] if no suite has the hash of the session.
     pub fn write(&self, offer: Option<&Offer>, out: &mut [u8]) -> Result<usize, Error> {
         if self.legacy_session_id.len() > 32 {
             return Err(Error::Length("legacy_session_id"));
+        }
+        if offer.is_some_and(|offer| !self.offers_hash_of(offer.session().info())) {
+            return Err(Error::Config("no suite with the hash of the session"));
         }
         let mut w = Writer::new(out);
         w.u16(LEGACY_RECORD_VERSION);
@@ -147,7 +153,24 @@ impl ClientHelloParams<'_> {
     }
 
     pub(super) fn announces_early_data(&self, offer: Option<&Offer>) -> bool {
-        self.early_data && offer.is_some_and(Offer::allows_early_data)
+        let can_be_accepted = |offer: &Offer| {
+            offer.allows_early_data() && self.offers_suite_and_protocol_of(offer.session().info())
+        };
+        self.early_data && offer.is_some_and(can_be_accepted)
+    }
+
+    /// Without, no server accepts early data of the session (RFC 8446, 4.2.10).
+    fn offers_suite_and_protocol_of(&self, session: &SessionInfo) -> bool {
+        let protocol = match &session.alpn {
+            Some(alpn) => self.alpn.contains(&&**alpn),
+            None => self.alpn.is_empty(),
+        };
+        protocol && self.cipher_suites.contains(&session.suite)
+    }
+
+    fn offers_hash_of(&self, session: &SessionInfo) -> bool {
+        let hash = session.suite.hash();
+        self.cipher_suites.iter().any(|suite| suite.hash() == hash)
     }
 }
 
@@ -164,7 +187,8 @@ fn codes(w: &mut Writer<'_>, codes: &[u16]) {
 #[allow(clippy::unwrap_used)]
 pub(super) mod tests {
     use super::super::flight::{FirstFlight, Framing};
-    use super::super::session::tests::session;
+    use super::super::session::ClientSession;
+    use super::super::session::tests::{TICKET, session};
     use super::*;
     use crate::time::UnixMillis;
     use crate::wire::{ClientHello, KeyShareEntry};
@@ -187,9 +211,14 @@ pub(super) mod tests {
         ..ClientHelloParams::new([9; 32])
     };
 
+    pub(crate) fn offer(suite: CipherSuite, alpn: Option<&[u8]>) -> Offer {
+        let session = ClientSession::from_psk(&TICKET, suite, &[7; 32], alpn, UnixMillis(0));
+        session.unwrap().offer(UnixMillis(5)).unwrap()
+    }
+
     #[test]
     fn everything_that_is_put_in_is_read_out() {
-        let mut offer = session(b"ticket", 0, 3600).offer(UnixMillis(5)).unwrap();
+        let mut offer = offer(CipherSuite::Chacha20Poly1305Sha256, Some(b"mqtt"));
         let flight =
             FirstFlight::new(&FULL, Some(&mut offer), &Framing::default(), &[b"hi"]).unwrap();
         let hello = ClientHello::parse(&flight.client_hello).unwrap();
@@ -230,5 +259,49 @@ pub(super) mod tests {
         assert!(flight.transcript.is_none() && flight.early_data.is_none());
         let early = FirstFlight::new(&FULL, None, &Framing::default(), &[b"hi"]);
         assert!(matches!(early, Err(Error::Config(_))));
+    }
+
+    #[test]
+    fn trap_21_early_data_is_announced_under_the_suite_and_protocol_of_its_session_only() {
+        use CipherSuite::{Aes128GcmSha256, Chacha20Poly1305Sha256};
+        let coap = Some(&b"coap"[..]);
+        for (suite, alpn, offered, announced) in [
+            (Chacha20Poly1305Sha256, coap, FULL.alpn, true),
+            (Chacha20Poly1305Sha256, None, &[], true),
+            // Another suite of the same hash, another protocol, one of the two without any.
+            (Aes128GcmSha256, coap, FULL.alpn, false),
+            (Chacha20Poly1305Sha256, Some(b"h3"), FULL.alpn, false),
+            (Chacha20Poly1305Sha256, coap, &[], false),
+            (Chacha20Poly1305Sha256, None, FULL.alpn, false),
+        ] {
+            let params = ClientHelloParams {
+                alpn: offered,
+                ..FULL
+            };
+            let flight = |early: &[&[u8]]| {
+                let mut offer = offer(suite, alpn);
+                FirstFlight::new(&params, Some(&mut offer), &Framing::default(), early)
+            };
+            let resumption = flight(&[]).unwrap();
+            let hello = ClientHello::parse(&resumption.client_hello).unwrap();
+            assert!(hello.pre_shared_keys.is_some());
+            assert_eq!(hello.early_data, announced, "{suite:?} {alpn:?}");
+            assert_eq!(resumption.early_data.is_some(), announced);
+            assert_eq!(flight(&[b"hi"]).is_ok(), announced);
+        }
+    }
+
+    #[test]
+    fn a_session_is_not_offered_where_no_suite_has_its_hash() {
+        let suites = [CipherSuite::Aes256GcmSha384];
+        let params = ClientHelloParams {
+            cipher_suites: &suites,
+            ..FULL
+        };
+        let new = |offer| FirstFlight::new(&params, offer, &Framing::default(), &[]).map(|_| ());
+        let mut offer = session(b"ticket", 0, 3600).offer(UnixMillis(5)).unwrap();
+        let no_suite = Error::Config("no suite with the hash of the session");
+        assert_eq!(new(Some(&mut offer)), Err(no_suite));
+        assert_eq!(new(None), Ok(()));
     }
 }

@@ -179,7 +179,9 @@ fn trap_21_the_protocol_is_agreed_and_binds_the_early_data() {
     let first = world.connected(1, profile);
     assert_eq!(first.alpn.as_deref(), Some(&b"coap"[..]));
     for (port, alpn, accepted) in [(2, COAP, true), (3, H3, false)] {
-        let first = world.connected(1, profile);
+        let mut first = world.connected(1, profile);
+        // A client announces early data of its session's protocol only: this one is mistaken in it.
+        first.alpn = Some(alpn[0].to_vec());
         let profile = Profile { alpn, ..profile };
         let mut second = Client::new(port, profile).resuming(&first, world.now);
         let hello = second.hello(&[b"x"]);
