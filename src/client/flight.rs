@@ -146,7 +146,7 @@ fn to_vec(mut write: impl FnMut(&mut [u8]) -> Result<usize, Error>) -> Result<Ve
 mod tests {
     use super::super::hello::tests::{FULL, offer};
     use super::*;
-    use crate::wire::{PskModes, Record, fragments, records};
+    use crate::wire::{Record, fragments, records};
 
     #[test]
     fn trap_29_a_long_client_hello_goes_out_in_fragments_that_fit_and_join() {
@@ -202,10 +202,5 @@ mod tests {
             ..FULL
         };
         assert!(matches!(new(&long_name, 1200, &[]), Err(Error::Length(_))));
-        let no_modes = ClientHelloParams {
-            psk_modes: PskModes::default(),
-            ..FULL
-        };
-        assert!(matches!(new(&no_modes, 1200, &[]), Err(Error::Config(_))));
     }
 }

@@ -4,7 +4,9 @@ use super::offer::Offer;
 use super::session::SessionInfo;
 use crate::Error;
 use crate::schedule::CipherSuite;
-use crate::wire::{DTLS_1_3, LEGACY_RECORD_VERSION, PskModes, Writer, extension_type as ext};
+use crate::wire::{
+    ClientHello, DTLS_1_3, LEGACY_RECORD_VERSION, PskModes, Writer, extension_type as ext,
+};
 
 /// What is in a ClientHello. Empty lists and `None` leave their extension out.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,8 @@ impl ClientHelloParams<'_> {
     ///
     /// # Errors
     /// [`Error::BufferTooSmall`], [`Error::Length`] if something is longer than its field, or
-    /// [`Error::Config`] if no suite has the hash of the session.
+    /// [`Error::Config`] if this would be no ClientHello, or one whose suites all have another hash
+    /// than the session.
     pub fn write(&self, offer: Option<&Offer>, out: &mut [u8]) -> Result<usize, Error> {
         if self.legacy_session_id.len() > 32 {
             return Err(Error::Length("legacy_session_id"));
@@ -78,7 +81,7 @@ impl ClientHelloParams<'_> {
         if offer.is_some_and(|offer| !self.offers_hash_of(offer.session().info())) {
             return Err(Error::Config("no suite with the hash of the session"));
         }
-        let mut w = Writer::new(out);
+        let mut w = Writer::new(&mut *out);
         w.u16(LEGACY_RECORD_VERSION);
         w.bytes(&self.random);
         w.vec8(|w| w.bytes(self.legacy_session_id));
@@ -91,7 +94,11 @@ impl ClientHelloParams<'_> {
                 offer.write(w);
             }
         });
-        w.finish()
+        let len = w.finish()?;
+        match ClientHello::parse(&out[..len]) {
+            Ok(_) => Ok(len),
+            Err(_) => Err(Error::Config("these parameters make no ClientHello")),
+        }
     }
 
     fn write_extensions(&self, offer: Option<&Offer>, w: &mut Writer<'_>) {
@@ -191,7 +198,7 @@ pub(super) mod tests {
     use super::super::session::tests::{TICKET, session};
     use super::*;
     use crate::time::UnixMillis;
-    use crate::wire::{ClientHello, KeyShareEntry};
+    use crate::wire::KeyShareEntry;
 
     pub(crate) const FULL: ClientHelloParams<'static> = ClientHelloParams {
         legacy_session_id: &[5; 32],
@@ -303,5 +310,48 @@ pub(super) mod tests {
         let no_suite = Error::Config("no suite with the hash of the session");
         assert_eq!(new(Some(&mut offer)), Err(no_suite));
         assert_eq!(new(None), Ok(()));
+    }
+
+    #[test]
+    fn parameters_that_make_no_client_hello_are_an_error() {
+        let none = Err(Error::Config("these parameters make no ClientHello"));
+        let new = |params: &ClientHelloParams<'_>, offer: Option<&mut Offer>| {
+            FirstFlight::new(params, offer, &Framing::default(), &[]).map(|_| ())
+        };
+        for params in [
+            ClientHelloParams {
+                server_name: Some(""),
+                ..FULL
+            },
+            ClientHelloParams {
+                alpn: &[b""],
+                ..FULL
+            },
+            ClientHelloParams {
+                key_shares: &[(29, &[])],
+                ..FULL
+            },
+            ClientHelloParams {
+                cookie: Some(b""),
+                ..FULL
+            },
+        ] {
+            let mut offer = offer(CipherSuite::Chacha20Poly1305Sha256, None);
+            assert_eq!(new(&params, None), none, "{params:?}");
+            assert_eq!(new(&params, Some(&mut offer)), none, "{params:?}");
+        }
+        let no_suites = ClientHelloParams {
+            cipher_suites: &[],
+            ..FULL
+        };
+        assert_eq!(new(&no_suites, None), none);
+        // Those that a session is offered without a way to use it.
+        let no_modes = ClientHelloParams {
+            psk_modes: PskModes::default(),
+            ..FULL
+        };
+        let mut offer = offer(CipherSuite::Chacha20Poly1305Sha256, None);
+        assert_eq!(new(&no_modes, Some(&mut offer)), none);
+        assert_eq!(new(&no_modes, None), Ok(()));
     }
 }

@@ -130,13 +130,12 @@ impl Offer {
     /// and returns the transcript up to and with this ClientHello.
     ///
     /// # Errors
-    /// [`Error::Config`] if this is not a ClientHello that offers this session, and nothing else.
+    /// [`Error::Config`] if this is no ClientHello, or does not offer this session alone.
     pub fn bind(&self, body: &mut [u8]) -> Result<Transcript, Error> {
         const NOT_OURS: Error = Error::Config("this ClientHello does not offer this session alone");
-        let offered = ClientHello::parse(body)
-            .ok()
-            .and_then(|h| h.pre_shared_keys);
-        let offered = offered.ok_or(NOT_OURS)?;
+        let hello =
+            ClientHello::parse(body).map_err(|_| Error::Config("this is no ClientHello"))?;
+        let offered = hello.pre_shared_keys.ok_or(NOT_OURS)?;
         let is_ours = |identity: &[u8], age, binder: &[u8]| {
             identity == self.session.ticket()
                 && age == self.obfuscated_ticket_age
@@ -396,12 +395,14 @@ mod tests {
             assert!(matches!(other.bind(&mut body), Err(Error::Config(_))));
             assert_eq!(body, bound);
         }
-        assert!(offer.bind(&mut []).is_err());
-        assert!(offer.bind(&mut bound[1..]).is_err());
+        let none = Error::Config("this is no ClientHello");
+        assert_eq!(offer.bind(&mut []).err(), Some(none));
+        assert_eq!(offer.bind(&mut bound[1..]).err(), Some(none));
         let mut without = vec![0; 1024];
         let params = ClientHelloParams::new([9; 32]);
         let len = params.write(None, &mut without).unwrap();
-        assert!(offer.bind(&mut without[..len]).is_err());
+        let not_ours = Error::Config("this ClientHello does not offer this session alone");
+        assert_eq!(offer.bind(&mut without[..len]).err(), Some(not_ours));
     }
 
     #[test]
