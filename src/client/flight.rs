@@ -88,7 +88,7 @@ impl FirstFlight {
     /// [`Error::Config`] if there is early data that was not announced, cannot be in this
     /// handshake, or is longer than a datagram, or if the parameters do not make a ClientHello that
     /// can resume the session; [`Error::Length`] if something is too long for its field, or the
-    /// early data for the session.
+    /// early data for the session. The offer is as before then.
     pub fn new(
         params: &ClientHelloParams<'_>,
         offer: Option<&mut Offer>,
@@ -102,10 +102,10 @@ impl FirstFlight {
         let mut client_hello = to_vec(|out| params.write(offer.as_deref(), out))?;
         let mut transcript = None;
         let mut sealer = None;
-        if let Some(offer) = offer {
+        if let Some(offer) = offer.as_deref() {
             let bound = offer.bind(&mut client_hello)?;
             if announced {
-                sealer = Some(offer.early_data(&bound)?);
+                sealer = Some(offer.sealer(&bound)?);
             }
             transcript = Some(bound);
         }
@@ -120,6 +120,10 @@ impl FirstFlight {
                 datagram.truncate(len);
                 datagrams.push(datagram);
             }
+        }
+        // Given out last: a flight that fails has sent nothing, and may be tried again.
+        if let Some(offer) = offer.filter(|_| sealer.is_some()) {
+            offer.early_data = false;
         }
         Ok(Self {
             client_hello,
@@ -202,5 +206,32 @@ mod tests {
             ..FULL
         };
         assert!(matches!(new(&long_name, 1200, &[]), Err(Error::Length(_))));
+    }
+
+    #[test]
+    fn a_flight_that_fails_does_not_use_the_early_data_up() {
+        // Given a flight of an offer, and another offer of the same session
+        let offer = || offer(FULL.cipher_suites[0], Some(b"coap"));
+        let new = |offer: &mut Offer, max_datagram_len, early: &[&[u8]]| {
+            let framing = Framing {
+                max_datagram_len,
+                ..Framing::default()
+            };
+            let flight = FirstFlight::new(&FULL, Some(offer), &framing, early)?;
+            Ok::<_, Error>(flight.datagrams)
+        };
+        let flight = new(&mut offer(), 1200, &[b"hi"]).unwrap();
+        let mut offer = offer();
+        // when a datagram has no room, a piece is longer than one, and all are more than may be,
+        for (max_datagram_len, early) in [
+            (25, [b"hi".as_slice(), b""]),
+            (100, [b"hi", &[0; 100]]),
+            (20_000, [b"hi", &[0; 16_384]]),
+        ] {
+            assert!(new(&mut offer, max_datagram_len, &early).is_err());
+        }
+        // then the other can still make the same flight, once.
+        assert_eq!(new(&mut offer, 1200, &[b"hi"]), Ok(flight));
+        assert!(new(&mut offer, 1200, &[b"hi"]).is_err());
     }
 }

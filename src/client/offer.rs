@@ -26,7 +26,8 @@ pub struct Offer {
     obfuscated_ticket_age: u32,
     /// What the transcript holds before the ClientHello.
     before: Transcript,
-    early_data: bool,
+    /// Can go with the ClientHello, and was not given out yet.
+    pub(super) early_data: bool,
 }
 
 impl ClientSession {
@@ -177,6 +178,14 @@ impl Offer {
     /// # Errors
     /// [`Error::Config`] if there is [none](Self::allows_early_data).
     pub fn early_data(&mut self, client_hello: &Transcript) -> Result<EarlyDataSealer, Error> {
+        let sealer = self.sealer(client_hello)?;
+        self.early_data = false;
+        Ok(sealer)
+    }
+
+    /// The sealer of [`early_data`](Self::early_data), of which no record may be sent as long as it
+    /// is not given out.
+    pub(super) fn sealer(&self, client_hello: &Transcript) -> Result<EarlyDataSealer, Error> {
         if !self.early_data {
             return Err(Error::Config(
                 "no early data in this handshake, or begun before",
@@ -188,7 +197,6 @@ impl Offer {
             let keys = TrafficKeys::derive(LabelPrefix::Dtls13, info.suite, &secret)?;
             RecordSealer::new(&keys, EARLY_DATA_EPOCH)
         })?;
-        self.early_data = false;
         Ok(EarlyDataSealer {
             sealer,
             left: info.max_early_data,
