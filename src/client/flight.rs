@@ -14,7 +14,8 @@ use crate::wire::{
 pub struct Framing {
     /// 0 for the first ClientHello, 1 for the one after a HelloRetryRequest.
     pub message_seq: u16,
-    /// The record number of the first record. A retransmission goes on counting.
+    /// The record number of the first record. A retransmission goes on counting, and so does the
+    /// second ClientHello.
     pub sequence_number: u64,
     /// Bytes of the longest datagram. Default 1200.
     pub max_datagram_len: usize,
@@ -82,7 +83,8 @@ impl FirstFlight {
     /// of the `early_data`, one datagram each.
     ///
     /// After a HelloRetryRequest the second ClientHello is written in the same way: with the offer
-    /// [for it](Offer::retry), the cookie, and a `message_seq` of 1.
+    /// [for it](Offer::retry), the cookie, a `message_seq` of 1, and a `sequence_number` behind
+    /// those of the first, of which each datagram of the first ClientHello took one.
     ///
     /// # Errors
     /// [`Error::Config`] if there is early data that was not announced, cannot be in this
