@@ -150,20 +150,27 @@ impl Scene {
         }
     }
 
-    /// One who resumes the session of an earlier one, if that has a ticket.
+    /// One who resumes the session of an earlier one, if that has a ticket and the suites allow it.
     fn newcomer(&mut self, script: &mut Script<'_>) {
         if self.peers.len() == CLIENTS_MAX {
             return;
         }
         let port = 1 + self.peers.len() as u16;
-        let mut client = Client::new(port, profile(script.byte()));
+        let profile = profile(script.byte());
+        let mut client = Client::new(port, profile);
         let mut early = Vec::new();
         if let Some(earlier) = self.peers.get(script.one_of(CLIENTS_MAX)) {
             let mut later = earlier.client.later.iter();
             if later.any(|(kind, _)| *kind == HandshakeType::NEW_SESSION_TICKET) {
-                client = client.resuming(&earlier.client, self.world.now);
-                // All that resume one session have its first ticket: one of them gets 0-RTT.
-                early = format!("{} {port}", earlier.port()).into_bytes();
+                let session = earlier.client.session(0, self.world.now);
+                let suite = session.info().suite;
+                if profile.suites.iter().any(|s| s.hash() == suite.hash()) {
+                    client = client.resuming(&earlier.client, self.world.now);
+                }
+                if profile.suites.contains(&suite) {
+                    // All that resume one session have its first ticket: one of them gets 0-RTT.
+                    early = format!("{} {port}", earlier.port()).into_bytes();
+                }
             }
         }
         self.peers.push(Peer {
