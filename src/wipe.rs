@@ -70,7 +70,7 @@ thread_local! {
 /// Runs `work`, then overwrites the stack that it has used, where moved secrets left copies. What
 /// it returns goes straight to where the caller has it.
 ///
-/// Within another `scrubbed` it leaves the overwriting to that one.
+/// Within another `scrubbed` the overwriting is left to that one.
 #[inline]
 pub(crate) fn scrubbed<R>(work: impl FnOnce() -> R) -> R {
     let _outermost = Outermost::<SCRUBBED_STACK>::begin();

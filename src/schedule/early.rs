@@ -17,7 +17,7 @@ impl EarlySecret {
     /// The early secret of `psk`.
     #[must_use]
     pub fn from_psk(hash: HashAlgorithm, psk: &[u8]) -> Self {
-        scrubbed(|| Self(hkdf::extract(hash, Secret::zero(hash).as_bytes(), psk)))
+        scrubbed(|| Self(hkdf::extracted(hash, Secret::zero(hash).as_bytes(), psk)))
     }
 
     /// The early secret of a handshake without a PSK, from which its handshake secret follows.
@@ -50,7 +50,7 @@ impl EarlySecret {
     /// The secret `binder_key` of a resumption PSK ("res binder").
     #[must_use]
     pub fn resumption_binder_secret(&self, prefix: LabelPrefix) -> Secret {
-        self.derive_from_nothing(prefix, b"res binder")
+        scrubbed(|| self.derive_from_nothing(prefix, b"res binder"))
     }
 
     /// The HMAC key that signs the binders of a resumption PSK: the finished key of
@@ -58,8 +58,9 @@ impl EarlySecret {
     #[must_use]
     pub fn binder_key(&self, prefix: LabelPrefix) -> HmacKey {
         scrubbed(|| {
-            let finished = finished_key(prefix, &self.resumption_binder_secret(prefix));
-            HmacKey::new(self.hash(), finished.as_bytes())
+            let binder = self.derive_from_nothing(prefix, b"res binder");
+            let finished = Expander::new(prefix, &binder).secret(b"finished", &[]);
+            HmacKey::of(self.hash(), finished.as_bytes())
         })
     }
 
@@ -78,13 +79,13 @@ impl EarlySecret {
     /// The salt from which the handshake secret is extracted ("derived").
     #[must_use]
     pub fn derived(&self, prefix: LabelPrefix) -> Secret {
-        self.derive_from_nothing(prefix, b"derived")
+        scrubbed(|| self.derive_from_nothing(prefix, b"derived"))
     }
 
     /// Derive-Secret over no messages.
     fn derive_from_nothing(&self, prefix: LabelPrefix, label: &[u8]) -> Secret {
         let nothing = Hash::digest(self.hash(), &[]);
-        scrubbed(|| Expander::new(prefix, &self.0).secret(label, nothing.as_bytes()))
+        Expander::new(prefix, &self.0).secret(label, nothing.as_bytes())
     }
 }
 

@@ -113,6 +113,8 @@ fn session_of(suite: CipherSuite) {
     needle("early/secret", early.as_bytes());
     let binder = early.resumption_binder_secret(LabelPrefix::Dtls13);
     needle("input/binder-secret", binder.as_bytes());
+    let salt = early.derived(LabelPrefix::Dtls13);
+    needle("input/derived", salt.as_bytes());
     let finished = finished_key(LabelPrefix::Dtls13, &binder);
     needle("input/finished-key", finished.as_bytes());
     let binder_key = early.binder_key(LabelPrefix::Dtls13);

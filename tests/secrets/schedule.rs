@@ -5,7 +5,6 @@ use dtls_session::schedule::{
     EARLY_DATA_EPOCH, EarlySecret, Hash, HashAlgorithm, HmacKey, LabelPrefix, RecordOpener,
     RecordSealer, Secret, TrafficKeys, finished_key, hkdf, resumption_psk,
 };
-
 use zeroize::Zeroizing;
 
 use crate::child::from_name;
@@ -41,7 +40,7 @@ fn what_is_derived_leaves_nothing_in_memory_when_it_is_dropped() {
         let all = session.and(&of_child(&format!("flights {name} {ticket}")));
         let check = (&scanner, &all, hash);
 
-        // From the connection before to the binder,
+        // From the connection before to the binder and the handshake,
         assert_leaves_nothing(check, ["master", "input/psk"], |master| {
             resumption_psk(DTLS13, master, &[0])
         });
@@ -58,6 +57,10 @@ fn what_is_derived_leaves_nothing_in_memory_when_it_is_dropped() {
         assert_leaves_nothing(check, ["input/psk", "words/binder-key"], |psk| {
             let early = EarlySecret::from_psk(hash, psk.as_bytes());
             early.binder_key(DTLS13)
+        });
+        assert_leaves_nothing(check, ["input/psk", "input/derived"], |psk| {
+            let early = EarlySecret::from_psk(hash, psk.as_bytes());
+            early.derived(DTLS13)
         });
         assert_leaves_nothing(check, ["early/secret", "input/binder-secret"], |early| {
             let nothing = Hash::digest(hash, &[]);
