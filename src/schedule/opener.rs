@@ -46,7 +46,7 @@ pub enum RecordRejected {
     OtherEpoch,
     /// It is too short for its record number to be read (RFC 9147, 4.2.3).
     TooShort,
-    /// It was opened before, or is too old to tell.
+    /// It is authentic, but was opened before, or is too old to tell.
     Replayed,
     /// It does not authenticate: forged, damaged, or of another epoch with the same low bits.
     NotAuthentic,
@@ -118,15 +118,14 @@ impl RecordOpener {
         }
         let number = nearest(self.window.expected(), low, 8 * layout.sequence_len as u32);
 
-        let unseen = self.window.check(number).ok_or(RecordRejected::Replayed)?;
-        let Some(inner) = self.protection.open(unseen.number(), header, encrypted) else {
+        let Some(authentic) = self.protection.open(number, header, encrypted) else {
             self.forgeries += 1;
             return Err(RecordRejected::NotAuthentic);
         };
-        unseen.accept();
+        let accepted = self.window.accept(authentic);
+        let inner = accepted.ok_or(RecordRejected::Replayed)?;
 
         // DTLSInnerPlaintext: content, content type, zeros (RFC 9147, 4).
-        let inner: &'r [u8] = inner;
         let type_at = inner.iter().rposition(|&byte| byte != 0);
         let (plaintext, content_type) = type_at
             .and_then(|at| inner[..=at].split_last())
@@ -320,6 +319,24 @@ mod tests {
         assert_eq!(opener.forgeries(), MAX_FORGERIES);
         let refused = refusal(&mut opener, &record);
         assert_eq!(refused, Some(RecordRejected::KeyExhausted));
+    }
+
+    #[test]
+    fn whether_a_number_was_seen_is_told_to_nobody_who_cannot_authenticate() {
+        // Given a record that was opened,
+        let (mut sealer, mut opener) = pair(1);
+        let record = seal(&mut sealer, b"data");
+        assert!(opener.open(&mut record.clone(), 0).is_ok());
+        // when another comes with its number, then it is one more forgery;
+        let mut forged = record.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        let refused = opener.open(&mut forged, 0);
+        assert_eq!(refused, Err(RecordRejected::NotAuthentic));
+        assert_eq!(opener.forgeries(), 1);
+        // when it comes itself, then it is a replay, and no forgery.
+        let refused = refusal(&mut opener, &record);
+        assert_eq!(refused, Some(RecordRejected::Replayed));
+        assert_eq!(opener.forgeries(), 1);
     }
 
     #[test]

@@ -95,6 +95,13 @@ impl fmt::Debug for TrafficKeys {
     }
 }
 
+/// A record that authenticated, and may have come before.
+#[must_use]
+pub(super) struct Authentic<'r> {
+    pub(super) number: u64,
+    pub(super) plaintext: &'r mut [u8],
+}
+
 /// [`TrafficKeys`] made ready to use. On the heap, where it is wiped when dropped.
 pub(super) struct Protection {
     suite: CipherSuite,
@@ -139,20 +146,23 @@ impl Protection {
             .ok()
     }
 
-    /// The plaintext of `encrypted_record`, in its place; `None` if it does not authenticate.
+    /// Decrypts `encrypted_record` in its place; `None` if it does not authenticate.
     #[inline]
     pub(super) fn open<'r>(
         &self,
         sequence_number: u64,
         header: &[u8],
         encrypted_record: &'r mut [u8],
-    ) -> Option<&'r mut [u8]> {
+    ) -> Option<Authentic<'r>> {
         let nonce = self.nonce(sequence_number);
         let open = || {
             self.key
                 .open_in_place(nonce, Aad::from(header), encrypted_record)
         };
-        self.scrubbed(open).ok()
+        Some(Authentic {
+            number: sequence_number,
+            plaintext: self.scrubbed(open).ok()?,
+        })
     }
 
     /// Encrypts `text` in its place and returns the tag; `None` only for a text that is longer
