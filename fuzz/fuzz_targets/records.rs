@@ -170,7 +170,7 @@ fuzz_target!(|data: &[u8]| {
                             assert!(!exceeded);
                             check(known, ContentType::APPLICATION_DATA, data);
                         }
-                        Ok(EarlyRecord::Alert(alert)) => check(known, ContentType::ALERT, alert),
+                        Ok(EarlyRecord::Alert(alert)) => check(known, ContentType::ALERT, &alert),
                         Ok(EarlyRecord::EndOfEarlyData) => {
                             assert_eq!(content_type, ContentType::HANDSHAKE);
                             assert_eq!((plaintext.len(), plaintext[0]), (12, 5));
@@ -178,6 +178,7 @@ fuzz_target!(|data: &[u8]| {
                         Err(EarlyDataRejected::LimitExceeded) => assert!(exceeded),
                         Err(EarlyDataRejected::Unexpected(other)) => {
                             assert_eq!(other, content_type);
+                            assert!(other != ContentType::ALERT || plaintext.len() != 2);
                         }
                         Err(other) => panic!("{other:?}"),
                     }

@@ -31,8 +31,8 @@ pub enum EarlyRecord<'r> {
     /// EndOfEarlyData. DTLS 1.3 omits it, and yet some clients send it (RFC 9147, 5.6). It says
     /// nothing: it enters no transcript, and early data that was sent before it may still come.
     EndOfEarlyData,
-    /// An alert: its level and description.
-    Alert(&'r [u8]),
+    /// An alert: its level and description (RFC 8446, 6).
+    Alert([u8; 2]),
 }
 
 /// Why a record gave no early data. The reasons are stable.
@@ -117,7 +117,10 @@ impl EarlyDataOpener {
             ContentType::HANDSHAKE if is_end_of_early_data(plaintext) => {
                 Ok(EarlyRecord::EndOfEarlyData)
             }
-            ContentType::ALERT => Ok(EarlyRecord::Alert(plaintext)),
+            ContentType::ALERT => plaintext
+                .try_into()
+                .map(EarlyRecord::Alert)
+                .map_err(|_| EarlyDataRejected::Unexpected(content_type)),
             other => Err(EarlyDataRejected::Unexpected(other)),
         }
     }
@@ -208,7 +211,7 @@ mod tests {
         let mut alert = seal(&mut client, ContentType::ALERT, &[1, 0]);
         assert_eq!(
             server.open(&mut alert, 0, NOW),
-            Ok(EarlyRecord::Alert(&[1, 0]))
+            Ok(EarlyRecord::Alert([1, 0]))
         );
         assert_eq!((server.received(), server.forgeries()), (10, 1));
     }
@@ -262,6 +265,10 @@ mod tests {
             (ContentType::HANDSHAKE, [end, finished].concat()),
             (ContentType::HANDSHAKE, long_end.concat()),
             (ContentType::HANDSHAKE, vec![]),
+            // One record, one alert (RFC 8446, 5.1).
+            (ContentType::ALERT, vec![]),
+            (ContentType::ALERT, vec![2]),
+            (ContentType::ALERT, vec![1, 0, 1, 0]),
             (ContentType::ACK, vec![0, 0]),
             (ContentType(99), vec![1]),
         ] {

@@ -99,7 +99,7 @@ impl Connection {
                 Ok(())
             }
             Some(Read::Early(EarlyRecord::Alert(alert))) => {
-                self.alert(alert, host);
+                self.alert(&alert, host);
                 Ok(())
             }
             Some(Read::Record { epoch, opened }) => {
