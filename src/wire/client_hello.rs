@@ -206,6 +206,10 @@ impl<'a> ClientHello<'a> {
         if has_key_share == self.supported_groups.is_empty() {
             return Err(Malformed::MissingKeyShare);
         }
+        let lacks_some = self.signature_algorithms.is_none() || self.supported_groups.is_empty();
+        if self.pre_shared_keys.is_none() && lacks_some {
+            return Err(Malformed::MissingFullHandshake);
+        }
         Ok(())
     }
 }
@@ -422,6 +426,20 @@ mod tests {
         assert_eq!(refusal(51), Some(Malformed::MissingKeyShare));
         assert_eq!(
             Malformed::MissingKeyShare.alert(),
+            AlertDescription::MISSING_EXTENSION
+        );
+        // With a PSK neither is needed, without one both are.
+        let without_groups = || Hello::resumption().without(10).without(51);
+        assert_eq!(refusal(13), None);
+        assert_eq!(without_groups().refusal(), None);
+        let without_psk = Hello::resumption().without(41);
+        assert_eq!(without_psk.refusal(), None);
+        for hello in [Hello::resumption().without(13), without_groups()] {
+            let refused = hello.without(41).refusal();
+            assert_eq!(refused, Some(Malformed::MissingFullHandshake));
+        }
+        assert_eq!(
+            Malformed::MissingFullHandshake.alert(),
             AlertDescription::MISSING_EXTENSION
         );
         let mut hello = Hello::resumption();

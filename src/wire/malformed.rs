@@ -42,6 +42,9 @@ pub enum Malformed {
     MissingPskModes,
     /// key_share without supported_groups or the reverse (RFC 8446, 9.2).
     MissingKeyShare,
+    /// Without pre_shared_key there is no signature_algorithms or no supported_groups
+    /// (RFC 8446, 9.2).
+    MissingFullHandshake,
     /// A ticket that wants to live longer than 604800 seconds (RFC 8446, 4.6.1).
     TicketLifetime,
     /// A ServerHello that selects another version than DTLS 1.3.
@@ -70,7 +73,9 @@ impl Malformed {
             | Self::PreSharedKeyNotLast
             | Self::BinderCount
             | Self::TicketLifetime => AlertDescription::ILLEGAL_PARAMETER,
-            Self::MissingPskModes | Self::MissingKeyShare => AlertDescription::MISSING_EXTENSION,
+            Self::MissingPskModes | Self::MissingKeyShare | Self::MissingFullHandshake => {
+                AlertDescription::MISSING_EXTENSION
+            }
             Self::NotDtls13Selected => AlertDescription::PROTOCOL_VERSION,
         }
     }
@@ -96,6 +101,9 @@ impl fmt::Display for Malformed {
             Self::BinderCount => "not one binder for each identity",
             Self::MissingPskModes => "pre_shared_key without psk_key_exchange_modes",
             Self::MissingKeyShare => "key_share and supported_groups do not come together",
+            Self::MissingFullHandshake => {
+                "neither pre_shared_key nor signature_algorithms and supported_groups"
+            }
             Self::TicketLifetime => "a ticket lifetime over 604800 seconds",
             Self::NotDtls13Selected => "the selected version is not DTLS 1.3",
         })
