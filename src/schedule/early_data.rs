@@ -1,6 +1,8 @@
 //! Early data as the server receives it: the records of epoch 1, up to a limit and for a time
 //! (RFC 8446, 4.2.10; RFC 9147, 4.2.1).
 
+use std::fmt;
+
 use super::opener::{Opened, RecordOpener, RecordRejected};
 use super::record_keys::TrafficKeys;
 use crate::wire::{ContentType, HandshakeType, fragments};
@@ -49,6 +51,21 @@ pub enum EarlyDataRejected {
     /// The keys are retired: to be dropped in silence.
     Retired,
 }
+
+impl fmt::Display for EarlyDataRejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(why) => write!(f, "{why}"),
+            Self::LimitExceeded => f.write_str("more early data than max_early_data_size"),
+            Self::Unexpected(ContentType(code)) => {
+                write!(f, "no early data, but content of type {code}")
+            }
+            Self::Retired => f.write_str("the keys of early data are retired"),
+        }
+    }
+}
+
+impl std::error::Error for EarlyDataRejected {}
 
 impl EarlyDataOpener {
     /// Opens what is protected with `keys`, those of the client early traffic secret, up to
@@ -140,7 +157,7 @@ fn is_end_of_early_data(plaintext: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::schedule::{CipherSuite, LabelPrefix, RecordSealer, Secret};
-    use crate::wire::dtls_header;
+    use crate::wire::{Malformed, dtls_header};
 
     const NOW: UnixMillis = UnixMillis(1_000_000);
 
@@ -249,6 +266,20 @@ mod tests {
             assert_eq!(opened, Ok(EarlyRecord::ApplicationData(b"aaa")));
         }
         assert_eq!(server.received(), 6);
+    }
+
+    #[test]
+    fn reasons_are_errors_that_say_why() {
+        let why = |why: EarlyDataRejected| Box::<dyn std::error::Error>::from(why).to_string();
+        let truncated = RecordRejected::Malformed(Malformed::Truncated);
+        assert_eq!(
+            why(EarlyDataRejected::Record(truncated)),
+            "malformed record: a length points past the end"
+        );
+        assert_eq!(
+            why(EarlyDataRejected::Unexpected(ContentType::ACK)),
+            "no early data, but content of type 26"
+        );
     }
 
     #[test]

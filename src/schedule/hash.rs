@@ -91,6 +91,13 @@ impl Hash {
     }
 }
 
+/// Prints nothing of what was hashed.
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hash({:?})", self.algorithm())
+    }
+}
+
 /// A digest or a MAC: as many bytes as its hash puts out.
 #[derive(Clone, Copy)]
 pub struct Digest {

@@ -58,6 +58,25 @@ pub enum RecordRejected {
     KeyExhausted,
 }
 
+impl fmt::Display for RecordRejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed(why) => return write!(f, "malformed record: {why}"),
+            Self::Unencrypted => "a record that is not encrypted",
+            Self::TrailingBytes => "bytes behind the record",
+            Self::OtherEpoch => "a record of another epoch",
+            Self::TooShort => "a record too short to have its number read",
+            Self::Replayed => "a record that was opened before, or is too old to tell",
+            Self::NotAuthentic => "a record that does not authenticate",
+            Self::NoContentType => "a record without a content type",
+            Self::TooLong => "a plaintext over 2^14 bytes",
+            Self::KeyExhausted => "the key was tried with as many forgeries as it may be",
+        })
+    }
+}
+
+impl std::error::Error for RecordRejected {}
+
 impl RecordOpener {
     /// Opens what is protected with `keys` in `epoch`: 1 for early data, 2 for the handshake, 3 and
     /// on for application data. An error for epoch 0, which has no protection.

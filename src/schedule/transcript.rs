@@ -4,6 +4,8 @@
 //! DTLS hashes handshake messages as TLS writes them: type, 24-bit length, body. Its own
 //! `message_seq`, `fragment_offset` and `fragment_length` are not part of the transcript.
 
+use std::fmt;
+
 use super::HashAlgorithm;
 use super::hash::{Digest, Hash};
 use crate::wire::{HandshakeType, tls_header};
@@ -76,6 +78,12 @@ impl Transcript {
     }
 }
 
+impl fmt::Debug for Transcript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transcript({:?})", self.hash())
+    }
+}
+
 /// The two digests of a ClientHello with a `pre_shared_key` extension: truncated before its
 /// binders, which the binders sign, and in full, which the early secrets are derived with. The
 /// second goes on where the first stopped, and is computed only if asked for.
@@ -123,6 +131,12 @@ impl<'a> ClientHelloHash<'a> {
     #[inline]
     pub fn full(self) -> Digest {
         self.into_transcript().0.finish()
+    }
+}
+
+impl fmt::Debug for ClientHelloHash<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientHelloHash({:?})", self.truncated.hash())
     }
 }
 

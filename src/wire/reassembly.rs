@@ -4,6 +4,7 @@
 //! taken once, a fragment costs a look at [`WAYS`] slots, and what a flood can do is to make a
 //! client send its flight again.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::handshake::{Fragment, HandshakeType};
@@ -88,6 +89,19 @@ pub enum Refusal {
     /// All slots that the flow may use hold messages completed in this batch.
     Full,
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MessageTooLong => "a message longer than the pool's slots",
+            Self::Inconsistent => "a fragment of another type or length than its message",
+            Self::Empty => "an empty fragment of a message that is not empty",
+            Self::Full => "all slots are taken in this batch",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
 
 impl Reassembly {
     /// A pool for at least `slots` messages of up to `max_message_len` bytes each. A message that
@@ -264,6 +278,17 @@ impl Reassembly {
     }
 }
 
+/// Prints nothing of the messages.
+impl fmt::Debug for Reassembly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reassembly")
+            .field("slots", &self.slots.len())
+            .field("max_message_len", &self.max_message_len)
+            .field("completed", &self.completed.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Slot {
     const FREE: Self = Self {
         state: State::Free,
@@ -427,6 +452,8 @@ mod tests {
         // And when all four are complete, a newcomer has to wait for the next batch
         let full = pool.insert(FLOW, &part(&message, 5, 0..50), NOW);
         assert_eq!(full, Outcome::Refused(Refusal::Full));
+        let why: Box<dyn std::error::Error> = Refusal::Full.into();
+        assert_eq!(why.to_string(), "all slots are taken in this batch");
         for id in completed {
             assert_eq!(pool.body(id), message);
         }

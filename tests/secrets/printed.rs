@@ -2,14 +2,15 @@
 
 use std::fmt::Debug;
 use std::path::Path;
+use std::time::Duration;
 
 use dtls_session::client::{Endpoint, SessionStore, StoreConfig};
 use dtls_session::schedule::{
-    CipherSuite, EarlySecret, HashAlgorithm, HmacKey, LabelPrefix, RecordOpener, RecordSealer,
-    Secret, TrafficKeys, resumption_psk,
+    CipherSuite, ClientHelloHash, EarlySecret, Hash, HashAlgorithm, HmacKey, LabelPrefix,
+    RecordOpener, RecordSealer, Secret, TrafficKeys, Transcript, resumption_psk,
 };
 use dtls_session::ticket::Scratch;
-use dtls_session::wire::NewSessionTicket;
+use dtls_session::wire::{Fragment, HandshakeType, NewSessionTicket, Reassembly};
 use dtls_session::{
     Datagram, EncryptedTicket, Engine, KeySecret, NewSession, ResumptionSecret, Verdict,
 };
@@ -175,6 +176,26 @@ fn nothing_secret_is_printed() {
     assert_tells_nothing(&mac, &secrets);
     let digest = mac.sign(&[b"data"]);
     assert_tells_nothing(&digest, &[digest.as_bytes()]);
+    let mut hash = Hash::new(HashAlgorithm::Sha256);
+    hash.update(&key);
+    assert_tells_nothing(&hash, &secrets);
+    let mut transcript = Transcript::new(HashAlgorithm::Sha256);
+    transcript.add(HandshakeType::CLIENT_HELLO, &key);
+    assert_tells_nothing(&transcript, &secrets);
+    let hello = ClientHelloHash::new(transcript, &key, 20).unwrap();
+    assert_tells_nothing(&hello, &secrets);
+
+    // Messages that are put together.
+    let mut reassembly = Reassembly::new(4, 100, Duration::from_secs(1)).unwrap();
+    let fragment = Fragment {
+        msg_type: HandshakeType::CLIENT_HELLO,
+        length: 100,
+        message_seq: 0,
+        fragment_offset: 0,
+        body: &key,
+    };
+    let _ = reassembly.insert(1, &fragment, NOW);
+    assert_tells_nothing(&reassembly, &secrets);
 }
 
 /// What a type is: its attributes and its fields, as the source has them.
