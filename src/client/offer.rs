@@ -261,6 +261,7 @@ impl EarlyDataSealer {
 mod tests {
     use super::super::flight::{FirstFlight, Framing};
     use super::super::hello::ClientHelloParams;
+    use super::super::hello::tests::FULL;
     use super::super::session::tests::session;
     use super::*;
     use crate::schedule::{EarlyDataOpener, RECORD_OVERHEAD_LEN};
@@ -407,8 +408,7 @@ mod tests {
         assert_eq!(offer.bind(&mut []).err(), Some(none));
         assert_eq!(offer.bind(&mut bound[1..]).err(), Some(none));
         let mut without = vec![0; 1024];
-        let params = ClientHelloParams::new([9; 32]);
-        let len = params.write(None, &mut without).unwrap();
+        let len = FULL.write(None, &mut without).unwrap();
         let not_ours = Error::Config("this ClientHello does not offer this session alone");
         assert_eq!(offer.bind(&mut without[..len]).err(), Some(not_ours));
     }
