@@ -32,15 +32,6 @@ fn what_a_client_hello_lacks_is_told_by_an_alert() {
         schemes: &[0x0804],
         ..default
     };
-    let no_schemes = Profile {
-        schemes: &[],
-        ..default
-    };
-    let no_share = Profile {
-        groups: &[],
-        shares: &[],
-        ..default
-    };
     let no_protocol = Profile {
         alpn: &[b"h3"],
         ..default
@@ -48,11 +39,20 @@ fn what_a_client_hello_lacks_is_told_by_an_alert() {
     let failure = AlertDescription::HANDSHAKE_FAILURE;
     assert_eq!(refusal(no_group), [failure.0]);
     assert_eq!(refusal(no_scheme), [failure.0]);
-    let missing = AlertDescription::MISSING_EXTENSION;
-    assert_eq!(refusal(no_schemes), [missing.0]);
-    assert_eq!(refusal(no_share), [missing.0]);
     let protocol = AlertDescription::NO_APPLICATION_PROTOCOL;
     assert_eq!(refusal(no_protocol), [protocol.0]);
+    // What no client of ours writes: without signature_algorithms, and without groups and shares.
+    for types in [&[13][..], &[10, 51]] {
+        let mut world = World::new();
+        let mut client = Client::new(1, default);
+        let hello = changed(&mut client, |body| {
+            for unknown in types {
+                replace(body, &[0, *unknown, 0], &[0xfa, *unknown, 0]);
+            }
+        });
+        world.exchange(&mut client, &[hello]);
+        assert_eq!(client.alerts, [AlertDescription::MISSING_EXTENSION.0]);
+    }
 }
 
 /// The ClientHello of `client` with `change` made to its body, in a datagram.
