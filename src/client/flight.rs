@@ -66,6 +66,7 @@ impl Framing {
 }
 
 /// What a client sends before the server's first answer.
+#[derive(Debug)]
 pub struct FirstFlight {
     /// The body of the ClientHello. Needed to retransmit it and to continue after a
     /// HelloRetryRequest.

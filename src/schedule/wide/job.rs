@@ -1,5 +1,7 @@
 //! One flow of a batch: its ClientHello, and later its early traffic secret.
 
+use std::fmt;
+
 use crate::schedule::hash::{Running, Stream};
 use crate::schedule::{Digest, HashAlgorithm, Secret, Transcript, midstates_len};
 
@@ -22,6 +24,12 @@ pub struct Hello<'a> {
     pub out: &'a mut Option<Hashed>,
 }
 
+impl fmt::Debug for Hello<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hello").finish_non_exhaustive()
+    }
+}
+
 /// What a ClientHello hashes to.
 #[derive(Clone, Copy, Debug)]
 pub struct Hashed {
@@ -39,6 +47,12 @@ pub struct EarlyTraffic<'a> {
     pub early_secret: &'a [u8],
     /// Where it goes; `None` if the early secret is not as long as the digest.
     pub out: &'a mut Option<Secret>,
+}
+
+impl fmt::Debug for EarlyTraffic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EarlyTraffic").finish_non_exhaustive()
+    }
 }
 
 /// A [`Hello`] with SHA-256 and a key of the right length.
