@@ -10,7 +10,6 @@ use crate::keys::{KeyId, KeySnapshot};
 use crate::schedule::{CipherSuite, Digest, Transcript};
 use crate::ticket::mapped;
 use crate::time::UnixMillis;
-use crate::wipe::scrubbed;
 use crate::wire::HelloRetryRequest;
 
 /// Key id, time, suite, group.
@@ -41,7 +40,7 @@ pub(crate) fn write(
     // 0 is no group (RFC 8446, 4.2.7).
     cookie[18..20].copy_from_slice(&group.unwrap_or(0).to_be_bytes());
     cookie[HEAD..body].copy_from_slice(client_hello.as_bytes());
-    let mac = scrubbed(|| key.cookie_key().sign(&[&cookie[..body], &address(peer)]));
+    let mac = (key.cookie_key()).sign(&[&cookie[..body], &address(peer)]);
     cookie[body..body + MAC].copy_from_slice(&mac.as_bytes()[..MAC]);
     hello_retry_request(suite, group, &cookie[..body + MAC]).write(out)
 }

@@ -6,12 +6,26 @@ use dtls_session::handover::hand_over;
 use dtls_session::keys::KeyConfig;
 use dtls_session::schedule::CipherSuite;
 use dtls_session::ticket::Scratch;
-use dtls_session::{Datagram, EncryptedTicket, Engine, KeySecret, TicketKeyManager};
+use dtls_session::{
+    Datagram, EncryptedTicket, Engine, KeySecret, RandomUnavailable, TicketKeyManager,
+};
 
 use crate::child::ISSUER;
 use crate::common::*;
-use crate::needles::of_child;
+use crate::needles::{Needles, of_child};
 use crate::scan::{Scanner, deep};
+
+fn secret_of(key: &Needles) -> KeySecret {
+    key.with("secret", |secret| {
+        KeySecret::new(secret.try_into().unwrap())
+    })
+}
+
+/// A random source that draws the issuer of these tests, and no keys that differ.
+fn of_issuer(out: &mut [u8]) -> Result<(), RandomUnavailable> {
+    out.fill(ISSUER[0]);
+    Ok(())
+}
 
 #[test]
 fn trap_24_a_retired_key_leaves_nothing_in_memory() {
@@ -32,9 +46,7 @@ fn trap_24_a_retired_key_leaves_nothing_in_memory() {
     };
     // Given a key that was imported, has sealed, and has opened tickets of this process and of
     // another,
-    let secret = all.with("secret", |secret| {
-        KeySecret::new(secret.try_into().unwrap())
-    });
+    let secret = secret_of(&all);
     let keys = deep(|| TicketKeyManager::with_key(config, &secret, &random, NOW).unwrap());
     let reader = keys.reader();
     deep(|| {
@@ -70,18 +82,12 @@ fn trap_24_a_retired_key_leaves_nothing_in_memory() {
 fn sealing_for_a_host_leaves_nothing_of_the_key_on_the_stack() {
     let scanner = Scanner::new();
     let all = of_child("key");
-    let random = |out: &mut [u8]| {
-        out.fill(ISSUER[0]);
-        Ok(())
-    };
-    let secret = all.with("secret", |secret| {
-        KeySecret::new(secret.try_into().unwrap())
-    });
+    let secret = secret_of(&all);
     let config = KeyConfig {
         rotation_interval: None,
         ..KeyConfig::default()
     };
-    let keys = deep(|| TicketKeyManager::with_key(config, &secret, &random, NOW).unwrap());
+    let keys = deep(|| TicketKeyManager::with_key(config, &secret, &of_issuer, NOW).unwrap());
     drop(secret);
     let reader = keys.reader();
     deep(|| {
@@ -99,16 +105,10 @@ fn sealing_for_a_host_leaves_nothing_of_the_key_on_the_stack() {
 fn a_key_leaves_nothing_when_its_engine_is_dropped() {
     let scanner = Scanner::new();
     let all = of_child("key");
-    let random = |out: &mut [u8]| {
-        out.fill(ISSUER[0]);
-        Ok(())
-    };
     // Given an engine that has done everything that it does with its key,
-    let secret = all.with("secret", |secret| {
-        KeySecret::new(secret.try_into().unwrap())
-    });
+    let secret = secret_of(&all);
     let builder = Engine::builder().ticket_key(secret);
-    let engine = deep(|| builder.build(&random, NOW).unwrap());
+    let engine = deep(|| builder.build(&of_issuer, NOW).unwrap());
     let mut worker = deep(|| engine.worker(0).unwrap());
     let flight = first_flight(&deep(|| ticket(&mut worker, NOW)), NOW, NOW);
     let batch = [Datagram {
