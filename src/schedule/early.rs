@@ -17,7 +17,7 @@ impl EarlySecret {
     /// The early secret of `psk`.
     #[must_use]
     pub fn from_psk(hash: HashAlgorithm, psk: &[u8]) -> Self {
-        scrubbed(|| Self(hkdf::extracted(hash, Secret::zero(hash).as_bytes(), psk)))
+        scrubbed(|| Self(hkdf::extract(hash, Secret::zero(hash).as_bytes(), psk)))
     }
 
     /// The early secret of a handshake without a PSK, from which its handshake secret follows.
@@ -60,7 +60,7 @@ impl EarlySecret {
         scrubbed(|| {
             let binder = self.derive_from_nothing(prefix, b"res binder");
             let finished = Expander::new(prefix, &binder).secret(b"finished", &[]);
-            HmacKey::of(self.hash(), finished.as_bytes())
+            HmacKey::new(self.hash(), finished.as_bytes())
         })
     }
 

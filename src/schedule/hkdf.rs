@@ -97,15 +97,12 @@ impl fmt::Debug for Secret {
 /// HKDF-Extract (RFC 5869, 2.2).
 #[must_use]
 pub fn extract(hash: HashAlgorithm, salt: &[u8], ikm: &[u8]) -> Secret {
-    scrubbed(|| extracted(hash, salt, ikm))
-}
-
-/// [`extract`] for who calls under [`scrubbed`].
-pub(super) fn extracted(hash: HashAlgorithm, salt: &[u8], ikm: &[u8]) -> Secret {
-    let prk = HmacKey::of(hash, salt).mac(&[ikm]);
-    let mut secret = Secret::zero(hash);
-    secret.bytes[..prk.as_bytes().len()].copy_from_slice(prk.as_bytes());
-    secret
+    scrubbed(|| {
+        let prk = HmacKey::new(hash, salt).sign(&[ikm]);
+        let mut secret = Secret::zero(hash);
+        secret.bytes[..prk.as_bytes().len()].copy_from_slice(prk.as_bytes());
+        secret
+    })
 }
 
 /// HKDF-Expand (RFC 5869, 2.3). An error if `out` is longer than 255 outputs of `hash`.
@@ -113,7 +110,7 @@ pub fn expand(hash: HashAlgorithm, prk: &[u8], info: &[u8], out: &mut [u8]) -> R
     if out.len() > 255 * hash.output_len() {
         return Err(Error::Length("HKDF output"));
     }
-    scrubbed(|| expand_parts(&HmacKey::of(hash, prk), &[info], out));
+    scrubbed(|| expand_parts(&HmacKey::new(hash, prk), &[info], out));
     Ok(())
 }
 
@@ -170,7 +167,7 @@ impl Expander {
     pub(super) fn new(prefix: LabelPrefix, secret: &Secret) -> Self {
         Self {
             prefix,
-            key: HmacKey::of(secret.hash, secret.as_bytes()),
+            key: HmacKey::new(secret.hash, secret.as_bytes()),
         }
     }
 
@@ -215,7 +212,7 @@ fn expand_parts<const N: usize>(key: &HmacKey, info: &[&[u8]; N], out: &mut [u8]
         parts[1..=N].copy_from_slice(info);
         let counter = [counter];
         parts[N + 1] = &counter;
-        let block = key.mac(&parts[..N + 2]);
+        let block = key.sign(&parts[..N + 2]);
         chunk.copy_from_slice(&block.as_bytes()[..chunk.len()]);
         previous = Some(block);
     }

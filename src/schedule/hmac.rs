@@ -52,14 +52,11 @@ impl HmacKey {
     /// The HMAC key `key`, of any length.
     #[must_use]
     pub fn new(hash: HashAlgorithm, key: &[u8]) -> Self {
-        scrubbed(|| Self::of(hash, key))
-    }
-
-    /// [`new`](Self::new) for who calls under [`scrubbed`].
-    pub(super) fn of(hash: HashAlgorithm, key: &[u8]) -> Self {
-        Self(match hash {
-            HashAlgorithm::Sha256 => Key::sha256(Midstates::of_key(hash, key)),
-            HashAlgorithm::Sha384 => Key::Sha384(Midstates::of_key(hash, key)),
+        scrubbed(|| {
+            Self(match hash {
+                HashAlgorithm::Sha256 => Key::sha256(Midstates::of_key(hash, key)),
+                HashAlgorithm::Sha384 => Key::Sha384(Midstates::of_key(hash, key)),
+            })
         })
     }
 
@@ -100,16 +97,10 @@ impl HmacKey {
     #[must_use]
     #[inline]
     pub fn sign(&self, parts: &[&[u8]]) -> Digest {
-        scrubbed(|| self.mac(parts))
-    }
-
-    /// [`sign`](Self::sign) for who calls under [`scrubbed`].
-    #[inline]
-    pub(super) fn mac(&self, parts: &[&[u8]]) -> Digest {
-        match &self.0 {
+        scrubbed(|| match &self.0 {
             Key::Sha256 { midstates, .. } => midstates.sign::<8>(parts),
             Key::Sha384(midstates) => midstates.sign::<6>(parts),
-        }
+        })
     }
 
     /// Whether `tag` is the whole MAC over `data`; in constant time.
