@@ -57,6 +57,13 @@ impl Secret {
         }
     }
 
+    /// Replaces the bytes of a secret of SHA-256, where they are.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(super) fn set_sha256(&mut self, bytes: &[u8; 32]) {
+        self.bytes[..32].copy_from_slice(bytes);
+    }
+
     /// The secret that consists of a chaining value of SHA-256.
     #[cfg(target_arch = "x86_64")]
     #[inline]

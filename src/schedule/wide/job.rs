@@ -39,6 +39,15 @@ pub struct Hashed {
     pub full: Digest,
 }
 
+impl Hashed {
+    /// With zeros in place of what SHA-256 puts out.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const ZERO_SHA256: Option<Self> = Some(Self {
+        binder: Digest::ZERO_SHA256,
+        full: Digest::ZERO_SHA256,
+    });
+}
+
 /// A `client_early_traffic_secret` (RFC 8446, 7.1) that is to be derived.
 pub struct EarlyTraffic<'a> {
     /// The transcript hash up to and with the ClientHello.
@@ -55,17 +64,17 @@ impl fmt::Debug for EarlyTraffic<'_> {
     }
 }
 
-/// A [`Hello`] with SHA-256 and a key of the right length.
+/// A [`Hello`] that is wide.
 pub(super) struct Sha256Hello<'a> {
     pub(super) stream: &'a mut Stream<u32, 64>,
     pub(super) body: &'a [u8],
-    /// At most the body's length.
+    /// At least a block, and at most the body.
     pub(super) truncated_len: usize,
     pub(super) binder_key: &'a [u8; BINDER_KEY_LEN],
     pub(super) out: &'a mut Option<Hashed>,
 }
 
-/// An [`EarlyTraffic`] with SHA-256 and an early secret of the right length.
+/// An [`EarlyTraffic`] that is wide.
 pub(super) struct Sha256EarlyTraffic<'a> {
     pub(super) client_hello: &'a [u8; SECRET_LEN],
     pub(super) early_secret: &'a [u8; SECRET_LEN],
@@ -73,15 +82,16 @@ pub(super) struct Sha256EarlyTraffic<'a> {
 }
 
 impl<'a> Hello<'a> {
+    /// Whether it can be hashed at once with others: these all begin with a whole block.
     #[inline]
-    pub(super) fn fits(&self) -> bool {
+    pub(super) fn is_wide(&self) -> bool {
         let hash = self.transcript.hash();
         hash == HashAlgorithm::Sha256
             && self.binder_key.len() == BINDER_KEY_LEN
-            && self.truncated_len <= self.body.len()
+            && (64..=self.body.len()).contains(&self.truncated_len)
     }
 
-    /// The same, if it fits.
+    /// The same, if it is wide.
     #[inline]
     pub(super) fn sha256(self) -> Option<Sha256Hello<'a>> {
         let Running::Sha256(stream) = &mut self.transcript.0.0 else {
@@ -98,12 +108,13 @@ impl<'a> Hello<'a> {
 }
 
 impl<'a> EarlyTraffic<'a> {
+    /// Whether it can be derived at once with others.
     #[inline]
-    pub(super) fn fits(&self) -> bool {
+    pub(super) fn is_wide(&self) -> bool {
         [self.client_hello.as_bytes(), self.early_secret].map(<[u8]>::len) == [SECRET_LEN; 2]
     }
 
-    /// The same, if it fits.
+    /// The same, if it is wide.
     #[inline]
     pub(super) fn sha256(self) -> Option<Sha256EarlyTraffic<'a>> {
         Some(Sha256EarlyTraffic {
@@ -115,30 +126,18 @@ impl<'a> EarlyTraffic<'a> {
 }
 
 impl<'a> Sha256Hello<'a> {
-    /// What the binder signs of the body.
-    #[inline]
-    pub(super) fn truncated(&self) -> &'a [u8] {
-        &self.body[..self.truncated_len]
-    }
-
-    /// The list of binders.
-    #[inline]
-    pub(super) fn binders(&self) -> &'a [u8] {
-        &self.body[self.truncated_len..]
-    }
-
     /// Blocks to the end of what the binder signs.
     #[inline]
     pub(super) fn blocks(&self) -> u32 {
         self.stream.blocks_to_end(self.truncated_len) as u32
     }
 
-    /// Hashes so many blocks already.
+    /// Hashes so many blocks already, but leaves one.
     #[inline]
     pub(super) fn advance(&mut self, blocks: u32) {
         if blocks > 0 {
             let len = 64 * blocks as usize - self.stream.buffered();
-            let (now, later) = self.body.split_at(len.min(self.truncated_len));
+            let (now, later) = self.body.split_at(len.min(self.truncated_len - 64));
             self.stream.update(now);
             self.body = later;
             self.truncated_len -= now.len();

@@ -8,9 +8,7 @@ mod one;
 #[cfg_attr(not(target_arch = "x86_64"), path = "none.rs")]
 mod x86;
 
-use std::array;
-
-use super::{Digest, EarlySecret, HmacKey, LabelPrefix, Secret};
+use super::{Digest, Secret};
 use job::{Sha256EarlyTraffic, Sha256Hello};
 use x86::{Avx512, LANES, ShaNi};
 
@@ -18,6 +16,9 @@ pub use job::{EarlyTraffic, Hashed, Hello};
 
 /// ClientHellos that are put in order together.
 const BATCH: usize = 64;
+
+/// So many take less time at once with AVX-512 than in turn with SHA-NI.
+const ENOUGH: usize = 9;
 
 /// Hashes in the fastest way that the CPU knows.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +50,8 @@ impl WideHasher {
     #[must_use]
     pub fn without_sha_ni(self) -> Self {
         Self {
-            avx512: self.avx512.map(Avx512::alone),
             sha_ni: None,
+            ..self
         }
     }
 
@@ -66,167 +67,137 @@ impl WideHasher {
     /// Hashes ClientHellos: what their binders must be, and their transcript hashes.
     #[inline]
     pub fn client_hellos<'a>(&self, hellos: impl Iterator<Item = Hello<'a>>) {
-        let mut hellos = hellos.filter_map(|hello| match hello.fits() {
-            true => hello.sha256(),
-            false => hash_other(hello),
-        });
-        let Some(avx512) = self.avx512 else {
-            return self.few_client_hellos(hellos);
+        let portable = self.is_portable();
+        let wide = |hello: Hello<'a>| match portable || !hello.is_wide() {
+            true => {
+                one::client_hello(hello);
+                None
+            }
+            false => hello.sha256(),
         };
-        // One alone needs no room for a batch.
-        let (first, second) = (hellos.next(), hellos.next());
-        if second.is_none() {
-            return self.few_client_hellos(first.into_iter());
-        }
-        let mut hellos = first.into_iter().chain(second).chain(hellos);
-        loop {
-            let mut batch = [const { None }; BATCH];
-            let mut len = 0;
-            while len < BATCH
-                && let Some(hello) = hellos.next()
-            {
-                batch[len] = Some(hello);
-                len += 1;
+        in_batches(hellos, wide, |batch| {
+            if self.avx512.is_some() {
+                // Lanes wait for the longest of their group, so that like goes with like.
+                batch.sort_unstable_by_key(blocks);
             }
-            if len < avx512.enough() {
-                return self.few_client_hellos(batch[..len].iter_mut().filter_map(Option::take));
+            for group in batch.chunks_mut(LANES) {
+                self.sha256_client_hellos(group);
             }
-            // Lanes wait for the longest of their group, so that like goes with like.
-            let mut order = [(0, 0); BATCH];
-            for ((order, hello), place) in order.iter_mut().zip(&batch).zip(0_u8..) {
-                *order = (hello.as_ref().map_or(0, Sha256Hello::blocks), place);
-            }
-            order[..len].sort_unstable();
-            for group in order[..len].chunks(LANES) {
-                let mut hellos: [_; LANES] =
-                    array::from_fn(|lane| batch[usize::from(group.get(lane)?.1)].take());
-                match group.iter().nth_back(avx512.enough() - 1) {
-                    Some((rows, _)) => {
-                        // The few that are longer than others go ahead.
-                        for (hello, (blocks, _)) in hellos.iter_mut().flatten().zip(group) {
-                            hello.advance(blocks.saturating_sub(*rows));
-                        }
-                        avx512.client_hellos(&mut hellos);
-                    }
-                    None => self.few_client_hellos(hellos.into_iter().flatten()),
+        });
+    }
+
+    #[inline]
+    fn sha256_client_hellos(&self, group: &mut [Option<Sha256Hello<'_>>]) {
+        match (self.avx512, self.sha_ni) {
+            (None, None) => {}
+            (Some(avx512), None) => avx512.client_hellos(group),
+            (Some(avx512), Some(_)) if group.len() >= ENOUGH => {
+                // The few that are longer than others go ahead.
+                let rows = blocks(&group[group.len() - ENOUGH]);
+                for hello in group.iter_mut().flatten() {
+                    hello.advance(hello.blocks().saturating_sub(rows));
                 }
+                avx512.client_hellos(group);
             }
-            if len < BATCH {
-                return;
-            }
+            (_, Some(sha_ni)) => in_turn(
+                group,
+                |four| sha_ni.client_hellos(four),
+                |two| sha_ni.client_hellos(two),
+                |alone| sha_ni.client_hellos(alone),
+            ),
         }
     }
 
     /// Derives early traffic secrets.
     #[inline]
     pub fn early_traffic_secrets<'a>(&self, jobs: impl Iterator<Item = EarlyTraffic<'a>>) {
-        let mut jobs = jobs.filter_map(|job| match job.fits() {
-            true => job.sha256(),
-            false => derive_other(job),
-        });
-        let Some(avx512) = self.avx512 else {
-            return self.few_early_traffic_secrets(jobs);
+        let portable = self.is_portable();
+        let wide = |job: EarlyTraffic<'a>| match portable || !job.is_wide() {
+            true => {
+                one::early_traffic_secret(job);
+                None
+            }
+            false => job.sha256(),
         };
-        loop {
-            let mut group: [_; LANES] = array::from_fn(|_| jobs.next());
-            let len = group.iter().flatten().count();
-            if len >= avx512.enough() {
-                avx512.early_traffic_secrets(&mut group);
-            } else {
-                self.few_early_traffic_secrets(group.into_iter().flatten());
+        in_batches(jobs, wide, |batch| {
+            for group in batch.chunks_mut(LANES) {
+                self.sha256_early_traffic_secrets(group);
             }
-            if len < LANES {
-                return;
+        });
+    }
+
+    #[inline]
+    fn sha256_early_traffic_secrets(&self, group: &mut [Option<Sha256EarlyTraffic<'_>>]) {
+        match (self.avx512, self.sha_ni) {
+            (None, None) => {}
+            (Some(avx512), None) => avx512.early_traffic_secrets(group),
+            (Some(avx512), Some(_)) if group.len() >= ENOUGH => {
+                avx512.early_traffic_secrets(group);
             }
+            (_, Some(sha_ni)) => in_turn(
+                group,
+                |four| sha_ni.early_traffic_secrets(four),
+                |two| sha_ni.early_traffic_secrets(two),
+                |alone| sha_ni.early_traffic_secrets(alone),
+            ),
         }
     }
 
-    /// Some in turn with SHA-NI, or one after the other.
     #[inline]
-    fn few_client_hellos<'a>(&self, hellos: impl Iterator<Item = Sha256Hello<'a>>) {
-        let Some(sha_ni) = self.sha_ni else {
-            return hellos.for_each(one::client_hello);
-        };
-        let long_enough = hellos.filter_map(|hello| match hello.truncated_len {
-            ..64 => {
-                one::client_hello(hello);
-                None
-            }
-            _ => Some(hello),
-        });
-        in_turn(
-            long_enough,
-            |four| sha_ni.client_hellos(four),
-            |two| sha_ni.client_hellos(two),
-            |alone| sha_ni.client_hellos(alone),
-        );
+    fn is_portable(&self) -> bool {
+        self.avx512.is_none() && self.sha_ni.is_none()
     }
+}
 
-    /// Some in turn with SHA-NI, or one after the other.
-    #[inline]
-    fn few_early_traffic_secrets<'a>(&self, jobs: impl Iterator<Item = Sha256EarlyTraffic<'a>>) {
-        let Some(sha_ni) = self.sha_ni else {
-            return jobs.for_each(one::early_traffic_secret);
-        };
-        in_turn(
-            jobs,
-            |four| sha_ni.early_traffic_secrets(four),
-            |two| sha_ni.early_traffic_secrets(two),
-            |alone| sha_ni.early_traffic_secrets(alone),
-        );
-    }
+#[inline]
+fn blocks(hello: &Option<Sha256Hello<'_>>) -> u32 {
+    hello.as_ref().map_or(0, Sha256Hello::blocks)
+}
+
+/// Makes jobs of items, and hands over so many at once as there is room for.
+#[inline]
+fn in_batches<I, J>(
+    items: impl Iterator<Item = I>,
+    job: impl Fn(I) -> Option<J>,
+    work: impl Fn(&mut [Option<J>]),
+) {
+    let mut batch = [const { None }; BATCH];
+    let mut len = 0;
+    items.for_each(|item| {
+        if let Some(job) = job(item) {
+            batch[len] = Some(job);
+            len += 1;
+        }
+        if len == BATCH {
+            work(&mut batch);
+            len = 0;
+        }
+    });
+    work(&mut batch[..len]);
 }
 
 /// Hands over four and four, and what is left as three, as two or alone.
 #[inline]
 fn in_turn<J>(
-    jobs: impl Iterator<Item = J>,
+    jobs: &mut [Option<J>],
     four: impl Fn(&mut [Option<J>; 4]),
     two: impl Fn(&mut [Option<J>; 2]),
     alone: impl Fn(&mut [Option<J>; 1]),
 ) {
-    let mut group = [const { None }; 4];
-    let mut len = 0;
-    jobs.for_each(|job| {
-        group[len] = Some(job);
-        len += 1;
-        if len == group.len() {
+    let (fours, rest) = jobs.as_chunks_mut();
+    fours.iter_mut().for_each(&four);
+    match rest {
+        [] => {}
+        [a] => alone(&mut [a.take()]),
+        [a, b] => two(&mut [a.take(), b.take()]),
+        three => {
+            let mut group = [const { None }; 4];
+            for (place, job) in group.iter_mut().zip(three) {
+                *place = job.take();
+            }
             four(&mut group);
-            group = [const { None }; 4];
-            len = 0;
         }
-    });
-    match group {
-        [None, ..] => {}
-        [a, None, ..] => alone(&mut [a]),
-        [a, b, None, _] => two(&mut [a, b]),
-        mut three => four(&mut three),
     }
-}
-
-#[cold]
-fn hash_other<'a>(hello: Hello<'_>) -> Option<Sha256Hello<'a>> {
-    let transcript = hello.transcript;
-    *hello.out = None;
-    let (truncated, binders) = hello.body.split_at_checked(hello.truncated_len)?;
-    transcript.update(truncated);
-    let signed = transcript.digest();
-    transcript.update(binders);
-    let key = HmacKey::from_midstates(transcript.hash(), hello.binder_key);
-    *hello.out = key.map(|key| Hashed {
-        binder: key.sign(&[signed.as_bytes()]),
-        full: transcript.digest(),
-    });
-    None
-}
-
-#[cold]
-fn derive_other<'a>(job: EarlyTraffic<'_>) -> Option<Sha256EarlyTraffic<'a>> {
-    let early_secret = EarlySecret::from_bytes(job.client_hello.hash(), job.early_secret);
-    *job.out = early_secret.map(|early_secret| {
-        early_secret.client_early_traffic_secret(LabelPrefix::Dtls13, job.client_hello)
-    });
-    None
 }
 
 #[cfg(test)]
@@ -234,7 +205,7 @@ fn derive_other<'a>(job: EarlyTraffic<'_>) -> Option<Sha256EarlyTraffic<'a>> {
 mod tests {
     use super::*;
     use crate::schedule::HashAlgorithm::{self, Sha256, Sha384};
-    use crate::schedule::{Transcript, midstates_len};
+    use crate::schedule::{EarlySecret, HmacKey, LabelPrefix, Transcript, midstates_len};
     use crate::wire::HandshakeType;
     use proptest::prelude::*;
 
@@ -373,9 +344,16 @@ mod tests {
     #[test]
     fn a_few_long_ones_among_many_short_ones() {
         for long in [1, 7, 8, 9] {
-            let len = |i: usize| if i % 24 < long { 1400 + 100 * i } else { 10 };
-            let flows: Vec<_> = (0..48).map(|i| Flow::new(Sha256, i, 60, len(i))).collect();
-            agree(&flows);
+            // So short that less than a block is left of a long one when it has caught up, or more.
+            for (before, short, longer) in [(60, 10, 100), (0, 64, 1), (60, 64, 100)] {
+                let len = |i: usize| match i % 24 < long {
+                    true => 1400 + longer * i,
+                    false => short,
+                };
+                let flow = |i| Flow::new(Sha256, i, before, len(i));
+                let flows: Vec<_> = (0..48).map(flow).collect();
+                agree(&flows);
+            }
         }
     }
 

@@ -12,19 +12,11 @@ impl Avx512 {
         None
     }
 
-    pub(super) fn enough(self) -> usize {
+    pub(super) fn client_hellos(self, _: &mut [Option<Sha256Hello<'_>>]) {
         match self {}
     }
 
-    pub(super) fn alone(self) -> Self {
-        match self {}
-    }
-
-    pub(super) fn client_hellos(self, _: &mut [Option<Sha256Hello<'_>>; LANES]) {
-        match self {}
-    }
-
-    pub(super) fn early_traffic_secrets(self, _: &mut [Option<Sha256EarlyTraffic<'_>>; LANES]) {
+    pub(super) fn early_traffic_secrets(self, _: &mut [Option<Sha256EarlyTraffic<'_>>]) {
         match self {}
     }
 }

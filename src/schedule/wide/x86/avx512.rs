@@ -9,12 +9,6 @@ use super::K;
 /// Messages that are compressed at once.
 pub(in super::super) const LANES: usize = 16;
 
-/// So many messages take less time at once than in turn through SHA-NI.
-const ENOUGH: usize = 9;
-
-/// The same, where there is no SHA-NI.
-const ENOUGH_ALONE: usize = 2;
-
 /// Sixteen chaining values.
 pub(super) type States = [__m512i; 8];
 
@@ -23,30 +17,12 @@ pub(super) type Words = [__m512i; 16];
 
 /// Says that this CPU has the instructions.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Avx512 {
-    enough: usize,
-}
+pub(in super::super) struct Avx512(());
 
 impl Avx512 {
     pub(in super::super) fn detect() -> Option<Self> {
         let there = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
-        let enough = match is_x86_feature_detected!("sha") {
-            true => ENOUGH,
-            false => ENOUGH_ALONE,
-        };
-        there.then_some(Self { enough })
-    }
-
-    /// For so many messages and more it is worth while.
-    pub(in super::super) fn enough(self) -> usize {
-        self.enough
-    }
-
-    /// As on a CPU without SHA-NI.
-    pub(in super::super) fn alone(self) -> Self {
-        Self {
-            enough: ENOUGH_ALONE,
-        }
+        there.then_some(Self(()))
     }
 }
 
@@ -152,26 +128,13 @@ fn xor3(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) fn load_blocks(blocks: &[&[u8; 64]; LANES]) -> Words {
-    let mut quarters = [[_mm512_setzero_si512(); 4]; 4];
-    for (quarter, blocks) in quarters.iter_mut().zip(blocks.as_chunks::<4>().0) {
-        let [a, b, c, d] = *blocks;
-        *quarter = transpose4([load_block(a), load_block(b), load_block(c), load_block(d)]);
-    }
-    let [q0, q1, q2, q3] = quarters;
-    // Part p of register j of quarter q now has word 4p + j of the lanes 4q to 4q + 3.
     let mut words = [_mm512_setzero_si512(); 16];
-    for j in 0..4 {
-        let low = _mm512_shuffle_i32x4::<0b01_00_01_00>(q0[j], q1[j]);
-        let high = _mm512_shuffle_i32x4::<0b11_10_11_10>(q0[j], q1[j]);
-        let low2 = _mm512_shuffle_i32x4::<0b01_00_01_00>(q2[j], q3[j]);
-        let high2 = _mm512_shuffle_i32x4::<0b11_10_11_10>(q2[j], q3[j]);
-        words[j] = _mm512_shuffle_i32x4::<0b10_00_10_00>(low, low2);
-        words[4 + j] = _mm512_shuffle_i32x4::<0b11_01_11_01>(low, low2);
-        words[8 + j] = _mm512_shuffle_i32x4::<0b10_00_10_00>(high, high2);
-        words[12 + j] = _mm512_shuffle_i32x4::<0b11_01_11_01>(high, high2);
-    }
-    for word in &mut words {
-        *word = big_endian(*word);
+    let (fours, _) = words.as_chunks_mut();
+    for (four, words) in fours.iter_mut().enumerate() {
+        *words = load_four(blocks, four);
+        for word in words {
+            *word = big_endian(*word);
+        }
     }
     words
 }
@@ -180,22 +143,16 @@ pub(super) fn load_blocks(blocks: &[&[u8; 64]; LANES]) -> Words {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) fn load_states(states: &[&[u32; 8]; LANES]) -> States {
-    let mut halves = [_mm256_setzero_si256(); LANES];
-    for (half, state) in halves.iter_mut().zip(states) {
-        *half = load_state(state);
-    }
-    transpose_halves(&halves)
+    let ([a, b, c, d], [e, f, g, h]) = (load_four(states, 0), load_four(states, 1));
+    [a, b, c, d, e, f, g, h]
 }
 
 /// A chaining value of each message, from big-endian bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) fn load_digests(digests: &[&[u8; 32]; LANES]) -> States {
-    let mut halves = [_mm256_setzero_si256(); LANES];
-    for (half, digest) in halves.iter_mut().zip(digests) {
-        *half = load_digest(digest);
-    }
-    let mut states = transpose_halves(&halves);
+    let ([a, b, c, d], [e, f, g, h]) = (load_four(digests, 0), load_four(digests, 1));
+    let mut states = [a, b, c, d, e, f, g, h];
     for state in &mut states {
         *state = big_endian(*state);
     }
@@ -206,40 +163,53 @@ pub(super) fn load_digests(digests: &[&[u8; 32]; LANES]) -> States {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) fn store_states(states: &States, to: &mut [[u32; 8]; LANES]) {
-    let [a, b, c, d, e, f, g, h] = *states;
+    store_eight(states, to);
+}
+
+/// The inverse of [`load_digests`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn store_digests(states: &States, to: &mut [[u8; 32]; LANES]) {
+    let mut digests = *states;
+    for words in &mut digests {
+        *words = big_endian(*words);
+    }
+    store_eight(&digests, to);
+}
+
+/// The eight words of each lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn store_eight<T: Copy, const N: usize>(words: &[__m512i; 8], to: &mut [[T; N]; LANES]) {
+    let [a, b, c, d, e, f, g, h] = *words;
     let (abcd, efgh) = (transpose4([a, b, c, d]), transpose4([e, f, g, h]));
     let lower = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
     let upper = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
     for j in 0..4 {
-        // Part p of both has half of the value of lane 4p + j.
+        // Part p of both has half of the words of lane 4p + j.
         let low = _mm512_permutex2var_epi64(abcd[j], lower, efgh[j]);
         let high = _mm512_permutex2var_epi64(abcd[j], upper, efgh[j]);
-        store_state(_mm512_castsi512_si256(low), &mut to[j]);
-        store_state(_mm512_extracti64x4_epi64::<1>(low), &mut to[4 + j]);
-        store_state(_mm512_castsi512_si256(high), &mut to[8 + j]);
-        store_state(_mm512_extracti64x4_epi64::<1>(high), &mut to[12 + j]);
+        store_half(_mm512_castsi512_si256(low), &mut to[j]);
+        store_half(_mm512_extracti64x4_epi64::<1>(low), &mut to[4 + j]);
+        store_half(_mm512_castsi512_si256(high), &mut to[8 + j]);
+        store_half(_mm512_extracti64x4_epi64::<1>(high), &mut to[12 + j]);
     }
 }
 
-/// The words of sixteen chaining values.
+/// Four words of each lane: those that begin at its sixteen bytes number `four`.
+///
+/// Lanes four apart share a register from the start: that leaves one transposition.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn transpose_halves(halves: &[__m256i; LANES]) -> States {
-    // The lower and the upper half of a register hold the values of lanes four apart.
-    let mut rows = [[_mm512_setzero_si512(); 4]; 2];
-    for (i, rows) in rows.iter_mut().enumerate() {
-        for (j, row) in rows.iter_mut().enumerate() {
-            let low = _mm512_castsi256_si512(halves[8 * i + j]);
-            *row = _mm512_inserti64x4::<1>(low, halves[8 * i + j + 4]);
-        }
+fn load_four<T: Copy, const N: usize>(lanes: &[&[T; N]; LANES], four: usize) -> [__m512i; 4] {
+    let mut rows = [_mm512_setzero_si512(); 4];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = _mm512_castsi128_si512(load_part(lanes[i], four));
+        *row = _mm512_inserti32x4::<1>(*row, load_part(lanes[i + 4], four));
+        *row = _mm512_inserti32x4::<2>(*row, load_part(lanes[i + 8], four));
+        *row = _mm512_inserti32x4::<3>(*row, load_part(lanes[i + 12], four));
     }
-    let (low, high) = (transpose4(rows[0]), transpose4(rows[1]));
-    let mut states = [_mm512_setzero_si512(); 8];
-    for j in 0..4 {
-        states[j] = _mm512_shuffle_i32x4::<0b10_00_10_00>(low[j], high[j]);
-        states[4 + j] = _mm512_shuffle_i32x4::<0b11_01_11_01>(low[j], high[j]);
-    }
-    states
+    transpose4(rows)
 }
 
 /// Swaps the bytes of each word.
@@ -284,11 +254,15 @@ pub(super) fn store_block(value: __m512i, to: &mut [u8; 64]) {
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), value) }
 }
 
+/// Sixteen bytes of a lane.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn load_block(block: &[u8; 64]) -> __m512i {
-    // SAFETY: a reference to 64 bytes, and no alignment is asked for.
-    unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
+fn load_part<T: Copy, const N: usize>(lane: &[T; N], part: usize) -> __m128i {
+    let at = 16 * part;
+    assert!(at + 16 <= size_of_val(lane));
+    // SAFETY: they lie within the array, numbers without padding between them, and no alignment is
+    // asked for.
+    unsafe { _mm_loadu_si128(lane.as_ptr().byte_add(at).cast()) }
 }
 
 #[inline]
@@ -300,23 +274,10 @@ pub(super) fn load_words(numbers: &[u32; LANES]) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn load_state(state: &[u32; 8]) -> __m256i {
-    // SAFETY: a reference to 32 bytes, and no alignment is asked for.
-    unsafe { _mm256_loadu_si256(state.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn load_digest(digest: &[u8; 32]) -> __m256i {
-    // SAFETY: a reference to 32 bytes, and no alignment is asked for.
-    unsafe { _mm256_loadu_si256(digest.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn store_state(state: __m256i, to: &mut [u32; 8]) {
+fn store_half<T: Copy, const N: usize>(words: __m256i, to: &mut [T; N]) {
+    const { assert!(size_of::<[T; N]>() == size_of::<__m256i>()) };
     // SAFETY: a unique reference to 32 bytes, and no alignment is asked for.
-    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), state) }
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), words) }
 }
 
 #[cfg(test)]
@@ -340,7 +301,9 @@ mod tests {
 
     #[target_feature(enable = "avx512f,avx512bw")]
     fn inserted(mut block: [u8; 64], at: usize, data: &[u8]) -> [u8; 64] {
-        store_block(insert(load_block(&block), at, data), &mut block);
+        // SAFETY: a reference to 64 bytes, and no alignment is asked for.
+        let loaded = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+        store_block(insert(loaded, at, data), &mut block);
         block
     }
 

@@ -2,92 +2,90 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 use zeroize::Zeroize;
 
 use super::avx512::{
     Avx512, LANES, States, Words, compress, insert, load_blocks, load_digests, load_states,
-    load_words, store_block, store_states,
+    load_words, store_block, store_digests, store_states,
 };
-use super::{DIGEST_AT, Digest, Hashed, INFO_BLOCK, Secret, Sha256EarlyTraffic, Sha256Hello};
+use super::{DIGEST_AT, Hashed, INFO_BLOCK, Secret, Sha256EarlyTraffic, Sha256Hello};
+use crate::schedule::HashAlgorithm;
 use crate::schedule::hash::{Stream, Word};
 use crate::wipe::overwrite;
-
-/// Those of the lanes; none in the last of them, if there are fewer.
-type Hellos<'a> = [Option<Sha256Hello<'a>>; LANES];
 
 /// Every lane takes part.
 const ALL: u16 = u16::MAX;
 
 impl Avx512 {
-    /// As [`WideHasher::client_hellos`](crate::schedule::wide::WideHasher::client_hellos).
-    pub(in super::super) fn client_hellos(self, hellos: &mut Hellos<'_>) {
-        let [mut binders, mut full] = [[[0; 8]; LANES]; 2];
+    /// As [`WideHasher::client_hellos`](crate::schedule::wide::WideHasher::client_hellos), for up
+    /// to sixteen.
+    pub(in super::super) fn client_hellos(self, hellos: &mut [Option<Sha256Hello<'_>>]) {
         // SAFETY: a value of this type exists only where the features were detected.
-        unsafe { client_hellos(hellos, &mut binders, &mut full) };
-        for ((hello, binder), full) in hellos.iter_mut().flatten().zip(&binders).zip(&full) {
-            *hello.out = Some(Hashed {
-                binder: Digest::from_words(binder),
-                full: Digest::from_words(full),
-            });
-        }
+        unsafe { client_hellos(hellos) };
     }
 
     /// As
-    /// [`WideHasher::early_traffic_secrets`](crate::schedule::wide::WideHasher::early_traffic_secrets).
+    /// [`WideHasher::early_traffic_secrets`](crate::schedule::wide::WideHasher::early_traffic_secrets),
+    /// for up to sixteen.
     pub(in super::super) fn early_traffic_secrets(
         self,
-        jobs: &mut [Option<Sha256EarlyTraffic<'_>>; LANES],
+        jobs: &mut [Option<Sha256EarlyTraffic<'_>>],
     ) {
-        const NONE: &[u8; 32] = &[0; 32];
-        let keys = (jobs.each_ref()).map(|job| job.as_ref().map_or(NONE, |job| job.early_secret));
-        let hellos = (jobs.each_ref()).map(|job| job.as_ref().map_or(NONE, |job| job.client_hello));
-        let mut secrets = [[0; 8]; LANES];
         // SAFETY: a value of this type exists only where the features were detected.
-        unsafe { early_traffic_secrets(&hellos, &keys, &mut secrets) };
-        for (job, secret) in jobs.iter_mut().flatten().zip(&secrets) {
-            *job.out = Some(Secret::from_words(secret));
-        }
-        overwrite(secrets.as_flattened_mut());
+        unsafe { early_traffic_secrets(jobs) };
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn client_hellos(
-    hellos: &mut Hellos<'_>,
-    binders: &mut [[u32; 8]; LANES],
-    full: &mut [[u32; 8]; LANES],
-) {
-    let mut states = load_states(&hellos.each_ref().map(|hello| match hello {
-        Some(hello) => &hello.stream.state,
-        None => &u32::INITIAL,
-    }));
-    let signed = digests(hellos, Sha256Hello::truncated, &mut states);
-    let digest = digests(hellos, Sha256Hello::binders, &mut states);
-    store_states(&digest, full);
-    // A place to pass through only.
-    store_states(&states, binders);
-    for (hello, state) in hellos.iter_mut().zip(&*binders) {
-        if let Some(hello) = hello {
-            hello.stream.state = *state;
-        }
+fn client_hellos(hellos: &mut [Option<Sha256Hello<'_>>]) {
+    let mut states = [&u32::INITIAL; LANES];
+    let mut keys = [&[0; 64]; LANES];
+    let mut first = [[0; 64]; LANES];
+    let [mut to_binders, mut to_end] = [[Message::NONE; LANES]; 2];
+    for (lane, hello) in hellos.iter().flatten().take(LANES).enumerate() {
+        let (body, total) = (hello.body, hello.stream.total);
+        states[lane] = &hello.stream.state;
+        keys[lane] = hello.binder_key;
+        store_block(filled(hello.stream, body), &mut first[lane]);
+        let begin = 64 - hello.stream.buffered();
+        to_binders[lane] = Message::new(body, begin..hello.truncated_len, total);
+        let begin = begin + to_binders[lane].blocks.as_flattened().len();
+        to_end[lane] = Message::new(body, begin..body.len(), total);
     }
-    let [inner, outer] = [0, 1].map(|half| {
-        hellos.each_ref().map(|hello| match hello {
-            Some(hello) => &hello.binder_key.as_chunks().0[half],
-            None => &[0; 32],
-        })
-    });
-    let (inner, outer) = (load_digests(&inner), load_digests(&outer));
-    hmac(inner, outer, &padded(&signed), binders);
+    let mut states = load_states(&states);
+    compress(&mut states, &load_blocks(&first.each_ref()), ALL);
+    let signed = digests(&to_binders, &mut states);
+    let digest = digests(&to_end, &mut states);
+    let [mut binders, mut full] = [[[0; 32]; LANES]; 2];
+    store_digests(&digest, &mut full);
+    let mut streams = [[0; 8]; LANES];
+    store_states(&states, &mut streams);
+
+    // The two midstates of a key.
+    let [a, b, c, d, e, f, g, h, outer @ ..] = load_blocks(&keys);
+    let mac = hmac([a, b, c, d, e, f, g, h], outer, &padded(&signed));
+    store_digests(&mac, &mut binders);
+    for (lane, hello) in hellos.iter_mut().flatten().take(LANES).enumerate() {
+        *hello.out = Hashed::ZERO_SHA256;
+        if let Some(out) = hello.out {
+            out.binder.set_sha256(&binders[lane]);
+            out.full.set_sha256(&full[lane]);
+        }
+        hello.stream.state = streams[lane];
+        hello.stream.total = hello.stream.total.wrapping_add(hello.body.len() as u64);
+        store_block(to_end[lane].rest(), &mut hello.stream.buffer);
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn early_traffic_secrets(
-    hellos: &[&[u8; 32]; LANES],
-    early_secrets: &[&[u8; 32]; LANES],
-    secrets: &mut [[u32; 8]; LANES],
-) {
-    let mut key = load_digests(early_secrets);
+fn early_traffic_secrets(jobs: &mut [Option<Sha256EarlyTraffic<'_>>]) {
+    let [mut keys, mut hellos] = [[&[0; 32]; LANES]; 2];
+    for (lane, job) in jobs.iter().flatten().take(LANES).enumerate() {
+        keys[lane] = job.early_secret;
+        hellos[lane] = job.client_hello;
+    }
+    let mut key = load_digests(&keys);
     let inner = key_block(&key, 0x3636_3636);
     let outer = key_block(&key, 0x5c5c_5c5c);
     key.zeroize();
@@ -97,23 +95,30 @@ fn early_traffic_secrets(
     }
     // The digest does not begin with a word.
     const { assert!(DIGEST_AT % 4 == 1) };
-    for (word, digest) in load_digests(hellos).into_iter().enumerate() {
+    for (word, digest) in load_digests(&hellos).into_iter().enumerate() {
         let word = DIGEST_AT / 4 + word;
         info[word] = _mm512_or_si512(info[word], _mm512_srli_epi32::<8>(digest));
         info[word + 1] = _mm512_or_si512(info[word + 1], _mm512_slli_epi32::<24>(digest));
     }
-    hmac(inner, outer, &info, secrets);
+    let mut mac = hmac(inner, outer, &info);
+    let mut secrets = [[0; 32]; LANES];
+    store_digests(&mac, &mut secrets);
+    mac.zeroize();
+    for (lane, job) in jobs.iter_mut().flatten().take(LANES).enumerate() {
+        let out = job.out.insert(Secret::zero(HashAlgorithm::Sha256));
+        out.set_sha256(&secrets[lane]);
+    }
+    overwrite(secrets.as_flattened_mut());
 }
 
 /// The MACs over a last block, from the chaining values of the inner and the outer hash.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn hmac(mut inner: States, mut outer: States, last: &Words, macs: &mut [[u32; 8]; LANES]) {
+fn hmac(mut inner: States, mut outer: States, last: &Words) -> States {
     compress(&mut inner, last, ALL);
     compress(&mut outer, &padded(&inner), ALL);
-    store_states(&outer, macs);
     inner.zeroize();
-    outer.zeroize();
+    outer
 }
 
 /// The chaining value behind the first block of an HMAC: the key, combined with `pad`.
@@ -142,42 +147,48 @@ fn padded(digest: &States) -> Words {
     block
 }
 
-/// Hashes a part of each ClientHello behind its stream, and returns the digests. `states` has the
-/// chaining values of the streams.
+/// The block in a stream's buffer, filled up from the body.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn digests<'a>(
-    hellos: &mut Hellos<'a>,
-    part: impl Fn(&Sha256Hello<'a>) -> &'a [u8],
-    states: &mut States,
-) -> States {
-    let mut messages = [const { Message::NONE }; LANES];
-    for (message, hello) in messages.iter_mut().zip(hellos) {
-        if let Some(hello) = hello {
-            let part = part(hello);
-            message.end(hello.stream, part);
-        }
-    }
+fn filled(stream: &Stream<u32, 64>, body: &[u8]) -> __m512i {
+    let buffered = stream.buffered();
+    let block = insert(_mm512_setzero_si512(), 0, &stream.buffer[..buffered]);
+    insert(block, buffered, body)
+}
 
+/// The digests of messages, which have `states` before. These go on to what is left over.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn digests(messages: &[Message<'_>; LANES], states: &mut States) -> States {
+    let mut padding = [[[0; 64]; 2]; LANES];
+    let mut rows = 0;
+    for (padding, message) in padding.iter_mut().zip(messages) {
+        message.pad(padding);
+        rows = rows.max(message.len());
+    }
     // All end with the last row of blocks.
-    let rows = messages.iter().map(Message::len).max().unwrap_or(0);
     let mut starts = [0; LANES];
     let mut padding_starts = [0; LANES];
     for (lane, message) in messages.iter().enumerate() {
         starts[lane] = (rows - message.len()) as u32;
-        padding_starts[lane] = (rows - message.padding_len) as u32;
+        padding_starts[lane] = starts[lane] + message.blocks.len() as u32;
     }
     let mut padded = *states;
     for row in 0..rows {
         let this_row = _mm512_set1_epi32(row as i32);
-        let padding = _mm512_cmpeq_epi32_mask(load_words(&padding_starts), this_row);
-        if padding != 0 {
+        let now_padded = _mm512_cmpeq_epi32_mask(load_words(&padding_starts), this_row);
+        if now_padded != 0 {
             for (state, padded) in states.iter_mut().zip(&padded) {
-                *state = _mm512_mask_mov_epi32(*state, padding, *padded);
+                *state = _mm512_mask_mov_epi32(*state, now_padded, *padded);
             }
         }
         let mut blocks = [&[0; 64]; LANES];
-        for ((block, message), start) in blocks.iter_mut().zip(&messages).zip(starts) {
-            *block = message.block(row.saturating_sub(start as usize));
+        for (lane, message) in messages.iter().enumerate() {
+            let index = row.saturating_sub(starts[lane] as usize);
+            blocks[lane] = match message.blocks.get(index) {
+                Some(block) => block,
+                None => &padding[lane][(index - message.blocks.len()) % 2],
+            };
         }
         let active = _mm512_cmple_epi32_mask(load_words(&starts), this_row);
         compress(&mut padded, &load_blocks(&blocks), active);
@@ -185,69 +196,58 @@ fn digests<'a>(
     padded
 }
 
-/// A message up to its end: what a stream has to compress to take data in, and its padding.
+/// The last part of what a stream hashes.
+#[derive(Clone, Copy)]
 struct Message<'a> {
-    /// The block in the stream's buffer, if the data fills it.
-    filled: [u8; 64],
-    filled_len: usize,
     blocks: &'a [[u8; 64]],
-    padding: [[u8; 64]; 2],
-    padding_len: usize,
+    rest: &'a [u8],
+    /// Of the whole message.
+    bits: u64,
 }
 
 impl<'a> Message<'a> {
     const NONE: Self = Self {
-        filled: [0; 64],
-        filled_len: 0,
         blocks: &[],
-        padding: [[0; 64]; 2],
-        padding_len: 1,
+        rest: &[],
+        bits: 0,
     };
 
-    /// Lets the stream take all of `data` in, but for its chaining value.
-    ///
-    /// Bytes are copied by a mask: to copy some and then to load the whole block, as a scalar
-    /// stream does, takes half as long as the compression.
+    /// The part in `range` of `body`, before all of which the stream has hashed `before` bytes.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn end(&mut self, stream: &mut Stream<u32, 64>, data: &'a [u8]) {
-        let none = _mm512_setzero_si512();
-        let mut at = stream.buffered();
-        let mut last = insert(none, 0, &stream.buffer[..at]);
-        let mut rest = data;
-        if let Some(behind) = data.get(64 - at..) {
-            store_block(insert(last, at, data), &mut self.filled);
-            self.filled_len = 1;
-            (last, at, rest) = (none, 0, behind);
-        }
-        (self.blocks, rest) = rest.as_chunks();
-        last = insert(last, at, rest);
-        at += rest.len();
-        store_block(last, &mut stream.buffer);
-        stream.total = stream.total.wrapping_add(data.len() as u64);
-
-        let end_mark = _mm512_mask_set1_epi8(last, 1 << at, 0x80_u8 as i8);
-        store_block(end_mark, &mut self.padding[0]);
-        self.padding_len = if at + 1 + 8 > 64 { 2 } else { 1 };
-        let bits = stream.total.wrapping_mul(8).to_be_bytes();
-        self.padding[self.padding_len - 1][56..].copy_from_slice(&bits);
+    fn new(body: &'a [u8], range: Range<usize>, before: u64) -> Self {
+        let bits = before.wrapping_add(range.end as u64).wrapping_mul(8);
+        let (blocks, rest) = body[range].as_chunks();
+        Self { blocks, rest, bits }
     }
 
+    /// Blocks with the padding.
     #[inline]
     fn len(&self) -> usize {
-        self.filled_len + self.blocks.len() + self.padding_len
+        self.blocks.len() + if self.rest.len() + 1 + 8 > 64 { 2 } else { 1 }
     }
 
-    /// The block at `index`, less than [`len`](Self::len).
+    /// What is left over, and zeros.
     #[inline]
-    fn block(&self, index: usize) -> &[u8; 64] {
-        if index < self.filled_len {
-            return &self.filled;
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn rest(&self) -> __m512i {
+        insert(_mm512_setzero_si512(), 0, self.rest)
+    }
+
+    /// What ends the message (FIPS 180-4, 5.1).
+    ///
+    /// Put together in a register: a core stalls where it loads a whole block that was just written
+    /// in pieces.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn pad(&self, blocks: &mut [[u8; 64]; 2]) {
+        let mut last = _mm512_mask_set1_epi8(self.rest(), 1 << self.rest.len(), 0x80_u8 as i8);
+        let [first, second] = blocks;
+        let mut to = first;
+        if self.rest.len() + 1 + 8 > 64 {
+            store_block(last, to);
+            (last, to) = (_mm512_setzero_si512(), second);
         }
-        let index = index - self.filled_len;
-        match self.blocks.get(index) {
-            Some(block) => block,
-            None => &self.padding[(index - self.blocks.len()) % 2],
-        }
+        let bits = self.bits.swap_bytes() as i64;
+        store_block(_mm512_mask_set1_epi64(last, 1 << 7, bits), to);
     }
 }
