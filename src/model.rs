@@ -6,7 +6,7 @@ use std::ops::Deref;
 use zeroize::Zeroizing;
 
 use crate::engine::Engine;
-use crate::keys::{self, Bit, KeyId, KeySecret};
+use crate::keys::{self, KeyId, KeySecret, Place};
 use crate::sync::{self, Arc, AtomicUsize, Ordering};
 use crate::ticket::OpenedTicket;
 use crate::time::UnixMillis;
@@ -91,7 +91,7 @@ impl Lane {
     }
 
     pub fn strike(&self, serial: u32) -> Option<bool> {
-        struck(self.0.strike(serial))
+        self.0.place(serial).map(Place::strike)
     }
 
     pub fn hand_over(&self, budget: &Budget) -> Option<AdoptedLane> {
@@ -103,13 +103,8 @@ pub struct AdoptedLane(keys::AdoptedLane);
 
 impl AdoptedLane {
     pub fn strike(&self, serial: u32) -> Option<bool> {
-        struck(self.0.strike(serial))
+        self.0.place(serial).map(Place::strike)
     }
-}
-
-/// Whether the bit was struck just now; `None` if nobody remembers it.
-fn struck(bit: Bit) -> Option<bool> {
-    (bit != Bit::Unknown).then_some(bit == Bit::Struck)
 }
 
 pub struct Recorder(replay::Recorder);
@@ -202,5 +197,9 @@ impl TicketKey {
 
 /// Key, lane and serial.
 pub fn birth(ticket: &OpenedTicket<'_, '_>) -> (KeyId, u8, u32) {
-    (ticket.key_id(), ticket.birth.lane(), ticket.birth.serial())
+    (
+        ticket.key_id(),
+        ticket.origin.birth.lane(),
+        ticket.origin.birth.serial(),
+    )
 }

@@ -7,12 +7,12 @@ use super::flow::{Decision, Flow, Opened};
 use super::retransmission::Retransmissions;
 use super::verdict::{AbortReason, NoEarlyData, NoResumption};
 use super::{AddressPolicy, Arrival, Resumed, cookie};
-use crate::keys::{BirthPlace, KeyId, KeySnapshot, TicketKey};
+use crate::keys::{KeyId, KeySnapshot, TicketKey};
 use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike};
 use crate::schedule::wide::{EarlyTraffic, Hello, WideHasher};
 use crate::schedule::{CipherSuite, Transcript};
 use crate::sync::seeded;
-use crate::ticket::{EncryptedTicket, OpenError, Payload, Scratch, mapped};
+use crate::ticket::{EncryptedTicket, OpenError, Origin, Payload, Scratch, mapped};
 use crate::time::UnixMillis;
 use crate::wire::{AlertDescription, ClientHello, HandshakeType, PskIdentity};
 
@@ -28,9 +28,6 @@ pub(crate) struct Rules {
     pub(crate) psk_ke: bool,
     pub(crate) cookie_lifetime: Duration,
 }
-
-/// Where the ticket of a flow was born, and the key that remembers it.
-pub(crate) type Birth<'k> = Option<(&'k TicketKey, BirthPlace)>;
 
 /// What every flow of a batch is judged by.
 pub(crate) struct Judge<'j, 'k> {
@@ -70,7 +67,7 @@ impl<'k> Judge<'_, 'k> {
     pub(crate) fn open<'w>(
         &self,
         flow: &mut Flow<'w>,
-        birth: &mut Birth<'k>,
+        origin: &mut Option<Origin<'k>>,
         scratch: &'w mut Scratch,
         transcript: &'w mut Transcript,
         names: &mut Names<'w>,
@@ -97,11 +94,11 @@ impl<'k> Judge<'_, 'k> {
             flow.arrival.address_verified = true;
         }
         let (arrival, opened) = (&flow.arrival, &mut flow.opened);
-        if let Err(why) = self.open_ticket(arrival, opened, birth, scratch, transcript, names) {
+        if let Err(why) = self.open_ticket(arrival, opened, origin, scratch, transcript, names) {
             flow.decision = Decision::FullHandshake(why);
         }
-        seeded!("strike before binder" => if let (Some(opened), Some(birth)) = (&flow.opened, birth) {
-            self.strike(opened, birth);
+        seeded!("strike before binder" => if let (Some(opened), Some(origin)) = (&flow.opened, origin) {
+            self.strike(opened, origin);
         });
     }
 
@@ -109,7 +106,7 @@ impl<'k> Judge<'_, 'k> {
         &self,
         arrival: &Arrival<'w>,
         opened: &mut Option<Opened<'w>>,
-        birth: &mut Birth<'k>,
+        origin: &mut Option<Origin<'k>>,
         scratch: &'w mut Scratch,
         transcript: &'w mut Transcript,
         names: &mut Names<'w>,
@@ -126,7 +123,8 @@ impl<'k> Judge<'_, 'k> {
         if !(modes.psk_dhe_ke || modes.psk_ke && self.rules.psk_ke) {
             return Err(NoResumption::NoPskMode);
         }
-        let ((key, place), index, identity) = self.first_opened(psks.identities(), scratch)?;
+        let (found, index, identity) = self.first_opened(psks.identities(), scratch)?;
+        let key = found.key;
         let Some(Payload::Session(session)) = Payload::decode(scratch.plaintext()) else {
             return Err(NoResumption::OpaqueTicket);
         };
@@ -163,7 +161,7 @@ impl<'k> Judge<'_, 'k> {
             None => transcript.restart(hash),
         }
         transcript.add_header(HandshakeType::CLIENT_HELLO, arrival.hello_body.len());
-        *birth = Some((key, place));
+        *origin = Some(found);
         *opened = Some(Opened {
             resumed: Resumed {
                 session,
@@ -187,13 +185,13 @@ impl<'k> Judge<'_, 'k> {
         &self,
         identities: impl Iterator<Item = PskIdentity<'w>>,
         scratch: &mut Scratch,
-    ) -> Result<((&'k TicketKey, BirthPlace), u16, PskIdentity<'w>), NoResumption> {
+    ) -> Result<(Origin<'k>, u16, PskIdentity<'w>), NoResumption> {
         let mut why = None;
         for (index, identity) in (0..).zip(identities.take(IDENTITIES_MAX)) {
             let opened = EncryptedTicket::parse(identity.identity)
                 .and_then(|ticket| ticket.open_into(self.keys, scratch));
             match opened {
-                Ok(birth) => return Ok((birth, index, identity)),
+                Ok(origin) => return Ok((origin, index, identity)),
                 Err(error) => why = why.or(Some(error)),
             }
         }
@@ -208,13 +206,13 @@ impl<'k> Judge<'_, 'k> {
     pub(crate) fn verify(
         &self,
         flows: &mut [Flow<'_>],
-        births: &[Birth<'k>],
+        origins: &[Option<Origin<'k>>],
         retransmissions: &Retransmissions,
     ) {
         // While it hashes, what is to be looked at then comes near.
-        for (flow, birth) in flows.iter().zip(births) {
-            if let (Some(opened), Some((key, place))) = (&flow.opened, birth) {
-                key.prefetch(place);
+        for (flow, origin) in flows.iter().zip(origins) {
+            if let (Some(opened), Some(origin)) = (&flow.opened, origin) {
+                origin.prefetch();
                 retransmissions.prefetch(flow.arrival.datagram.peer, opened.binder);
             }
         }
@@ -262,10 +260,10 @@ impl<'k> Judge<'_, 'k> {
     pub(crate) fn decide(
         &self,
         flow: &mut Flow<'_>,
-        birth: &Birth<'k>,
+        origin: &Option<Origin<'k>>,
         retransmissions: &mut Retransmissions,
     ) -> Decision {
-        let (Some(opened), Some(birth)) = (&flow.opened, birth) else {
+        let (Some(opened), Some(origin)) = (&flow.opened, origin) else {
             return flow.decision;
         };
         let peer = flow.arrival.datagram.peer;
@@ -278,7 +276,7 @@ impl<'k> Judge<'_, 'k> {
         let knows_address = flow.arrival.address_verified || from_where_it_was_issued;
         let refusal = self
             .refusal(&flow.arrival, opened, freshness, knows_address)
-            .or_else(|| self.strike(opened, birth));
+            .or_else(|| self.strike(opened, origin));
         // A flight that is not fresh, or came before, can be anybody's who has recorded it.
         let may_be_recorded = freshness != Freshness::Fresh
             || matches!(
@@ -337,13 +335,9 @@ impl<'k> Judge<'_, 'k> {
         psk_ke || self.rules.groups.iter().any(|group| offered(*group))
     }
 
-    fn strike(
-        &self,
-        opened: &Opened<'_>,
-        &(key, birth): &(&'k TicketKey, BirthPlace),
-    ) -> Option<NoEarlyData> {
+    fn strike(&self, opened: &Opened<'_>, origin: &Origin<'k>) -> Option<NoEarlyData> {
         let arrival = opened.expected_arrival();
-        match (self.replay).check_and_record_born(key, &birth, opened.binder, arrival) {
+        match (self.replay).check_and_record_of(origin, opened.binder, arrival) {
             Strike::First => None,
             Strike::Replayed => Some(NoEarlyData::Replayed),
             Strike::Unknown => Some(NoEarlyData::OtherIssuer),

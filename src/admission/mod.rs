@@ -13,7 +13,7 @@ pub use verdict::{AbortReason, Discarded, NoEarlyData, NoResumption, Verdict};
 
 pub(crate) use cookie::write as write_hello_retry_request;
 pub(crate) use flow::{Decision, Flow};
-pub(crate) use judge::{Birth, Judge, Names, Rules};
+pub(crate) use judge::{Judge, Names, Rules};
 pub(crate) use read::read;
 pub(crate) use retransmission::Retransmissions;
 

@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher24;
 
 use super::Engine;
 use super::admitted::{Admitted, recycle};
-use crate::admission::{Birth, Datagram, Flow, Judge, Names, Retransmissions, read};
+use crate::admission::{Datagram, Flow, Judge, Names, Retransmissions, read};
 use crate::error::Error;
 use crate::keys::KeyReader;
 use crate::metrics::Counters;
@@ -142,24 +142,24 @@ impl Worker {
             hasher: self.hasher,
             now,
         };
-        let mut births: [Birth<'_>; BATCH_MAX] = [None; BATCH_MAX];
+        let mut origins = [None; BATCH_MAX];
         let mut names = Names::default();
         let places = flows
             .iter_mut()
             .zip(&slots)
-            .zip(&mut births)
+            .zip(&mut origins)
             .zip(self.scratch.iter_mut().zip(&mut self.transcripts));
-        for (((flow, slot), birth), (scratch, transcript)) in places {
+        for (((flow, slot), origin), (scratch, transcript)) in places {
             if let Some(slot) = slot {
                 flow.arrival.hello_body = reassembly.body(*slot);
             }
             if flow.is_pending() {
-                judge.open(flow, birth, scratch, transcript, &mut names);
+                judge.open(flow, origin, scratch, transcript, &mut names);
             }
         }
-        judge.verify(&mut flows, &births, &self.retransmissions);
-        for (flow, birth) in flows.iter_mut().zip(&births) {
-            flow.decision = judge.decide(flow, birth, &mut self.retransmissions);
+        judge.verify(&mut flows, &origins, &self.retransmissions);
+        for (flow, origin) in flows.iter_mut().zip(&origins) {
+            flow.decision = judge.decide(flow, origin, &mut self.retransmissions);
             self.counters.count(flow.decision);
         }
         judge.derive(&mut flows);

@@ -57,17 +57,6 @@ impl Budget {
     }
 }
 
-/// What striking a serial found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bit {
-    /// It was not struck before; it is now.
-    Struck,
-    /// It was struck before.
-    WasStruck,
-    /// Nobody remembers this serial.
-    Unknown,
-}
-
 /// One bit per serial, in chunks that double, so that a lane costs nothing before it issues and
 /// at most twice its tickets after that.
 pub(crate) struct Lane {
@@ -153,38 +142,37 @@ impl Lane {
         true
     }
 
-    /// Fetches the bit of `serial`, which is to be struck soon.
+    /// Where the bit of `serial` is, if it is remembered.
     #[inline]
-    pub(crate) fn prefetch(&self, serial: u32) {
-        if let Some((word, _)) = self.bit(serial) {
-            prefetch(word);
-        }
-    }
-
-    /// Strikes the bit of `serial`: of any number of callers, one sees [`Bit::Struck`].
-    #[inline]
-    pub(crate) fn strike(&self, serial: u32) -> Bit {
-        let Some((word, mask)) = self.bit(serial) else {
-            return Bit::Unknown;
-        };
-        // Relaxed: one word's modifications have one order, so exactly one caller finds the bit
-        // clear; nothing else is published by it.
-        if word.fetch_or(mask, Ordering::Relaxed) & mask == 0 {
-            Bit::Struck
-        } else {
-            Bit::WasStruck
-        }
-    }
-
-    /// The word in which the bit of `serial` lies, and its mask.
-    #[inline]
-    pub(crate) fn bit(&self, serial: u32) -> Option<(&AtomicU64, u64)> {
+    pub(crate) fn place(&self, serial: u32) -> Option<Place<'_>> {
         let (chunk, offset) = locate(serial);
         let words = self.chunks.get(chunk)?.get()?;
-        Some((
-            words.get(usize::try_from(offset / 64).ok()?)?,
-            1 << (offset % 64),
-        ))
+        let word = words.get(usize::try_from(offset / 64).ok()?)?;
+        let mask = 1 << (offset % 64);
+        Some(Place { word, mask })
+    }
+}
+
+/// Where the bit of a serial is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'k> {
+    word: &'k AtomicU64,
+    mask: u64,
+}
+
+impl Place<'_> {
+    /// Fetches the bit, which is to be struck soon.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        prefetch(self.word);
+    }
+
+    /// Strikes the bit, and says whether it was not struck before: to one of any number of callers.
+    #[inline]
+    pub(crate) fn strike(self) -> bool {
+        // Relaxed: one word's modifications have one order, so exactly one caller finds the bit
+        // clear; nothing else is published by it.
+        self.word.fetch_or(self.mask, Ordering::Relaxed) & self.mask == 0
     }
 }
 
@@ -243,13 +231,10 @@ impl AdoptedLane {
         })
     }
 
-    /// As [`Lane::strike`], for the serials that were given out when the bits were handed over.
-    pub(crate) fn strike(&self, serial: u32) -> Bit {
-        if u64::from(serial) >= self.issued {
-            Bit::Unknown
-        } else {
-            self.lane.strike(serial)
-        }
+    /// As [`Lane::place`], for the serials that were given out when the bits were handed over.
+    pub(crate) fn place(&self, serial: u32) -> Option<Place<'_>> {
+        let remembered = u64::from(serial) < self.issued;
+        remembered.then(|| self.lane.place(serial)).flatten()
     }
 
     /// To be handed on.
@@ -292,6 +277,10 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    fn strike(lane: &Lane, serial: u32) -> Option<bool> {
+        lane.place(serial).map(Place::strike)
+    }
+
     #[test]
     fn chunks_cover_every_serial_once() {
         let mut expected = (0, 0);
@@ -314,12 +303,8 @@ mod tests {
         let mut oracle = HashSet::new();
         for serial in (0..200_000).step_by(7).chain((0..200_000).step_by(3)) {
             assert!(lane.remember(serial));
-            let expected = if oracle.insert(serial) {
-                Bit::Struck
-            } else {
-                Bit::WasStruck
-            };
-            assert_eq!(lane.strike(serial), expected, "serial {serial}");
+            let expected = Some(oracle.insert(serial));
+            assert_eq!(strike(&lane, serial), expected, "serial {serial}");
         }
     }
 
@@ -327,13 +312,13 @@ mod tests {
     fn a_serial_without_memory_is_unknown_and_the_budget_comes_back() {
         let budget = Budget::new(4096);
         let lane = Lane::new(SERIALS_MAX, &budget);
-        assert_eq!(lane.strike(0), Bit::Unknown);
+        assert_eq!(strike(&lane, 0), None);
         assert!(lane.remember(0));
         assert!(
             !lane.remember(FIRST_CHUNK as u32),
             "4096 bytes hold one chunk"
         );
-        assert_eq!(lane.strike(FIRST_CHUNK as u32), Bit::Unknown);
+        assert_eq!(strike(&lane, FIRST_CHUNK as u32), None);
         assert_eq!(budget.used(), 4096);
         drop(lane);
         assert_eq!(budget.used(), 0);

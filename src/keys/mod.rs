@@ -12,7 +12,7 @@ pub use manager::{
 };
 pub use ticket_key::{Issuer, KEY_SECRET_LEN, KeyId, KeySecret};
 
-pub(crate) use lane::{AdoptedLane, Bit, HandedOver};
+pub(crate) use lane::{AdoptedLane, HandedOver, Place};
 #[cfg(dtls_session_loom)]
 pub(crate) use lane::{Budget, Lane};
 pub(crate) use manager::NoSerial;

@@ -8,7 +8,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use siphasher::sip::SipHasher24;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::lane::{AdoptedLane, Bit, Budget, HandedOver, Lane};
+use super::lane::{AdoptedLane, Budget, HandedOver, Lane, Place};
 use crate::error::Error;
 use crate::random::SecureRandom;
 use crate::schedule::{HashAlgorithm, HmacKey, hkdf};
@@ -301,34 +301,21 @@ impl TicketKey {
         &self.handover
     }
 
-    /// Fetches what is remembered of the ticket born at `birth`, which may be struck soon.
+    /// Where it is remembered whether the ticket born at `birth` was used, if this process does.
     #[inline]
-    pub(crate) fn prefetch(&self, birth: &BirthPlace) {
-        if birth.issuer == self.issuer
-            && let Some(lane) = self.lane(birth.lane())
-        {
-            lane.prefetch(birth.serial());
-        }
-    }
-
-    /// Uses the ticket born at `birth` up, if this process remembers it.
-    #[inline]
-    pub(crate) fn strike(&self, birth: &BirthPlace) -> Bit {
+    pub(crate) fn place(&self, birth: &BirthPlace) -> Option<Place<'_>> {
         if birth.issuer != self.issuer {
-            return self.strike_adopted(birth);
+            return self.adopted_place(birth);
         }
-        self.lane(birth.lane())
-            .map_or(Bit::Unknown, |lane| lane.strike(birth.serial()))
+        self.lane(birth.lane())?.place(birth.serial())
     }
 
     #[cold]
-    fn strike_adopted(&self, birth: &BirthPlace) -> Bit {
-        let lane = usize::from(birth.lane());
-        let adopted = self.adopted.get().and_then(|all| {
-            let of_issuer = all.iter().find(|adopted| adopted.issuer == birth.issuer)?;
-            of_issuer.lanes.get(lane)
-        });
-        adopted.map_or(Bit::Unknown, |lane| lane.strike(birth.serial()))
+    fn adopted_place(&self, birth: &BirthPlace) -> Option<Place<'_>> {
+        let mut all = self.adopted.get()?.iter();
+        let of_issuer = all.find(|adopted| adopted.issuer == birth.issuer)?;
+        let lane = of_issuer.lanes.get(usize::from(birth.lane()))?;
+        lane.place(birth.serial())
     }
 
     /// Takes all bits out, those of earlier processes included. No ticket of before gets 0-RTT

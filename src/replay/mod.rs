@@ -13,9 +13,9 @@ use recorder::SLICE_MIN_MS;
 pub(crate) use recorder::{Recorded, Recorder};
 
 use crate::error::Error;
-use crate::keys::{BirthPlace, Bit, TicketKey};
+use crate::keys::{BirthPlace, Place};
 use crate::random::SecureRandom;
-use crate::ticket::OpenedTicket;
+use crate::ticket::{OpenedTicket, Origin};
 use crate::time::{UnixMillis, millis};
 
 /// How replays of early data are kept out. Under all of them a flight is accepted at most once.
@@ -145,27 +145,24 @@ impl ReplayCache {
         binder: &[u8],
         expected_arrival: UnixMillis,
     ) -> Strike {
-        self.check_and_record_born(ticket.key, &ticket.birth, binder, expected_arrival)
+        self.check_and_record_of(&ticket.origin, binder, expected_arrival)
     }
 
-    /// The same, for the ticket that `key` sealed and that was born at `birth`.
+    /// The same, for a ticket of this origin.
     #[inline]
-    pub(crate) fn check_and_record_born(
+    pub(crate) fn check_and_record_of(
         &self,
-        key: &TicketKey,
-        birth: &BirthPlace,
+        origin: &Origin<'_>,
         binder: &[u8],
         expected_arrival: UnixMillis,
     ) -> Strike {
         match &self.memory {
-            Memory::Bits => match key.strike(birth) {
-                Bit::Struck => Strike::First,
-                Bit::WasStruck => Strike::Replayed,
-                Bit::Unknown => Strike::Unknown,
+            Memory::Bits => match origin.place.map(Place::strike) {
+                Some(true) => Strike::First,
+                Some(false) => Strike::Replayed,
+                None => Strike::Unknown,
             },
-            Memory::Recorder(recorder) => {
-                self.record(recorder, key, birth, binder, expected_arrival)
-            }
+            Memory::Recorder(recorder) => self.record(recorder, origin, binder, expected_arrival),
             Memory::None => Strike::Disabled,
         }
     }
@@ -173,8 +170,7 @@ impl ReplayCache {
     fn record(
         &self,
         recorder: &Recorder,
-        key: &TicketKey,
-        birth: &BirthPlace,
+        &Origin { key, birth, .. }: &Origin<'_>,
         binder: &[u8],
         expected_arrival: UnixMillis,
     ) -> Strike {
@@ -202,7 +198,7 @@ impl ReplayCache {
     /// to find it near. For a batch of tickets, when they were opened: it changes nothing.
     #[inline]
     pub fn prefetch(&self, ticket: &OpenedTicket<'_, '_>) {
-        ticket.key.prefetch(&ticket.birth);
+        ticket.origin.prefetch();
     }
 
     /// Which flights count as the same.

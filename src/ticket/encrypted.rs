@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::state::{BIRTH, STATE_MAX, SessionState, from_millis48, millis48};
 use crate::error::Error;
-use crate::keys::{BirthPlace, Issuer, KeyId, KeySnapshot, NONCE_LEN, NoSerial, TicketKey};
+use crate::keys::{BirthPlace, Issuer, KeyId, KeySnapshot, NONCE_LEN, NoSerial, Place, TicketKey};
 use crate::time::UnixMillis;
 use crate::wipe::{overwrite, scrubbed_a_little};
 
@@ -201,16 +201,35 @@ impl fmt::Debug for Payload<'_> {
 
 /// A ticket that authenticated: what it holds, and where it was born.
 pub struct OpenedTicket<'k, 'b> {
+    pub(crate) origin: Origin<'k>,
+    plaintext: &'b [u8],
+}
+
+/// Where an opened ticket comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'k> {
+    /// The key that sealed it.
     pub(crate) key: &'k TicketKey,
     pub(crate) birth: BirthPlace,
-    plaintext: &'b [u8],
+    /// Where it is remembered whether it was used, if this process does.
+    pub(crate) place: Option<Place<'k>>,
+}
+
+impl Origin<'_> {
+    /// Fetches what is remembered of the ticket, which may be used soon.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        if let Some(place) = self.place {
+            place.prefetch();
+        }
+    }
 }
 
 impl fmt::Debug for OpenedTicket<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenedTicket")
             .field("key", &self.key_id())
-            .field("birth", &self.birth)
+            .field("birth", &self.origin.birth)
             .field("payload", &self.payload())
             .finish()
     }
@@ -227,13 +246,13 @@ impl<'b> OpenedTicket<'_, 'b> {
     /// The key that sealed it.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
-        self.key.id()
+        self.origin.key.id()
     }
 
     /// Whether this process issued it, and so remembers whether it was used.
     #[must_use]
     pub fn is_home(&self) -> bool {
-        self.birth.issuer == self.key.issuer()
+        self.origin.birth.issuer == self.origin.key.issuer()
     }
 }
 
@@ -274,13 +293,9 @@ impl<'a> EncryptedTicket<'a> {
         keys: &'k KeySnapshot<'_>,
         scratch: &'b mut Scratch,
     ) -> Result<OpenedTicket<'k, 'b>, OpenError> {
-        let (key, birth) = self.open_into(keys, scratch)?;
+        let origin = self.open_into(keys, scratch)?;
         let plaintext = scratch.plaintext();
-        Ok(OpenedTicket {
-            key,
-            birth,
-            plaintext,
-        })
+        Ok(OpenedTicket { origin, plaintext })
     }
 
     /// The same; [`Scratch::plaintext`] has what the ticket holds.
@@ -289,16 +304,20 @@ impl<'a> EncryptedTicket<'a> {
         &self,
         keys: &'k KeySnapshot<'_>,
         scratch: &mut Scratch,
-    ) -> Result<(&'k TicketKey, BirthPlace), OpenError> {
+    ) -> Result<Origin<'k>, OpenError> {
         let key = keys.find(self.key_id()).ok_or(OpenError::UnknownKey)?;
         let room = scratch.replace(self.sealed).ok_or(OpenError::Malformed)?;
         let issuer = self.issuer();
         // What fails to authenticate is overwritten by `ring`.
         let opened = key.open(issuer, self.nonce(), room);
         let plaintext = opened.ok_or(OpenError::Forged)?;
-        let place = plaintext.get(BIRTH).and_then(|place| place.try_into().ok());
-        let place = place.ok_or(OpenError::Malformed)?;
-        Ok((key, BirthPlace::of(issuer, place)))
+        let birth = plaintext.get(BIRTH).and_then(|birth| birth.try_into().ok());
+        let birth = BirthPlace::of(issuer, birth.ok_or(OpenError::Malformed)?);
+        Ok(Origin {
+            key,
+            birth,
+            place: key.place(&birth),
+        })
     }
 
     #[inline]

@@ -10,5 +10,6 @@ pub use encrypted::{
 pub use issue::{NewSession, ResumptionSecret};
 pub use state::{HOST_DATA_MAX, SessionState};
 
+pub(crate) use encrypted::Origin;
 pub(crate) use issue::{IssueRules, issue};
 pub(crate) use state::mapped;

@@ -129,10 +129,12 @@ impl fmt::Debug for SessionState<'_> {
     }
 }
 
-/// One form for the addresses of both families.
+/// One form for the addresses of both families (RFC 4291, 2.5.5.2).
+#[inline]
 pub(crate) fn mapped(address: IpAddr) -> Ipv6Addr {
     match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        // Not by bytes: a core stalls where it loads as a whole what it has just stored in pieces.
+        IpAddr::V4(v4) => Ipv6Addr::from_bits(0xffff << 32 | u128::from(v4.to_bits())),
         IpAddr::V6(v6) => v6,
     }
 }
