@@ -1,5 +1,6 @@
 //! One datagram on its way through the stages.
 
+use super::retransmission::Sent;
 use super::verdict::{AbortReason, Discarded, NoEarlyData, NoResumption, Verdict};
 use super::{Arrival, Datagram, Resumed};
 use crate::replay::expected_arrival;
@@ -33,6 +34,7 @@ pub(super) struct Opened<'w> {
     pub(super) resumed: Resumed<'w>,
     pub(super) same_alpn: bool,
     pub(super) binder: &'w [u8],
+    pub(super) sent: Sent,
     /// Bytes of the ClientHello that the binder signs.
     pub(super) truncated_len: usize,
     /// What the ClientHello hashes to, once that is known.

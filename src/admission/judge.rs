@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::flow::{Decision, Flow, Opened};
-use super::retransmission::Retransmissions;
+use super::retransmission::{Retransmissions, Sent};
 use super::verdict::{AbortReason, NoEarlyData, NoResumption};
 use super::{AddressPolicy, Arrival, Resumed, cookie};
 use crate::keys::{KeyId, KeySnapshot, TicketKey};
@@ -12,7 +12,7 @@ use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike};
 use crate::schedule::wide::{EarlyTraffic, Hello, WideHasher};
 use crate::schedule::{CipherSuite, Transcript};
 use crate::sync::seeded;
-use crate::ticket::{EncryptedTicket, OpenError, Origin, Payload, Scratch, mapped};
+use crate::ticket::{EncryptedTicket, OpenError, Origin, Payload, Scratch};
 use crate::time::UnixMillis;
 use crate::wire::{AlertDescription, ClientHello, HandshakeType, PskIdentity};
 
@@ -154,14 +154,16 @@ impl<'k> Judge<'_, 'k> {
             0 => hello.alpn().next().is_none(),
             _ => alpn.is_some(),
         };
+        let body_len = arrival.hello_body.len();
         match retried {
             Some(retried) => {
                 *transcript = retried.transcript().ok_or(NoResumption::NoPreSharedKey)?;
+                transcript.add_header(HandshakeType::CLIENT_HELLO, body_len);
             }
-            None => transcript.restart(hash),
+            None => transcript.begin(hash, HandshakeType::CLIENT_HELLO, body_len),
         }
-        transcript.add_header(HandshakeType::CLIENT_HELLO, arrival.hello_body.len());
         *origin = Some(found);
+        let binder = psks.binders().nth(index.into()).unwrap_or_default();
         *opened = Some(Opened {
             resumed: Resumed {
                 session,
@@ -172,7 +174,8 @@ impl<'k> Judge<'_, 'k> {
                 early_traffic: None,
             },
             same_alpn,
-            binder: psks.binders().nth(index.into()).unwrap_or_default(),
+            binder,
+            sent: Sent::new(arrival.datagram.peer, binder),
             truncated_len: psks.truncated_len,
             hashed: None,
             obfuscated_age: identity.obfuscated_ticket_age,
@@ -213,7 +216,7 @@ impl<'k> Judge<'_, 'k> {
         for (flow, origin) in flows.iter().zip(origins) {
             if let (Some(opened), Some(origin)) = (&flow.opened, origin) {
                 origin.prefetch();
-                retransmissions.prefetch(flow.arrival.datagram.peer, opened.binder);
+                retransmissions.prefetch(&opened.sent);
             }
         }
         let opened = flows.iter_mut().filter_map(|flow| {
@@ -266,9 +269,9 @@ impl<'k> Judge<'_, 'k> {
         let (Some(opened), Some(origin)) = (&flow.opened, origin) else {
             return flow.decision;
         };
-        let peer = flow.arrival.datagram.peer;
-        let from_where_it_was_issued = opened.resumed.session.address == mapped(peer.ip());
-        if retransmissions.contains(peer, opened.binder, self.now) {
+        let sent = &opened.sent;
+        let from_where_it_was_issued = opened.resumed.session.address == sent.address;
+        if retransmissions.contains(sent, self.now) {
             flow.arrival.address_verified |= from_where_it_was_issued;
             return Decision::Retransmission;
         }
@@ -287,7 +290,7 @@ impl<'k> Judge<'_, 'k> {
         match refusal {
             Some(why_not) => Decision::Resume(why_not),
             None => {
-                retransmissions.remember(peer, opened.binder, self.now);
+                retransmissions.remember(sent, self.now);
                 Decision::AcceptEarlyData
             }
         }

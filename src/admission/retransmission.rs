@@ -27,23 +27,23 @@ pub(crate) struct Retransmissions {
 #[derive(Clone, Copy)]
 #[repr(align(32))]
 struct Recent {
+    sent: Sent,
+    accepted: UnixMillis,
+}
+
+/// Who sent which ClientHello.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
     /// A binder is as good as random to all but its client, so that a part of it, with the port,
     /// tells it from all others of an address.
     binder_and_port: u64,
     /// Nobody's, where there is no entry yet.
-    address: Ipv6Addr,
-    accepted: UnixMillis,
+    pub(super) address: Ipv6Addr,
 }
 
-impl Recent {
-    const NONE: Self = Self {
-        binder_and_port: 0,
-        address: Ipv6Addr::UNSPECIFIED,
-        accepted: UnixMillis(0),
-    };
-
+impl Sent {
     #[inline]
-    fn new(peer: SocketAddr, binder: &[u8], now: UnixMillis) -> Self {
+    pub(super) fn new(peer: SocketAddr, binder: &[u8]) -> Self {
         // Binders have 32 bytes or more.
         let start = binder
             .first_chunk()
@@ -51,7 +51,6 @@ impl Recent {
         Self {
             binder_and_port: start ^ u64::from(peer.port()),
             address: mapped(peer.ip()),
-            accepted: now,
         }
     }
 }
@@ -62,42 +61,48 @@ const ENTRIES: usize = 1 << 12;
 impl Retransmissions {
     pub(crate) fn new(window: Duration, key: &[u8; 16]) -> Self {
         let (words, _) = key.as_chunks();
+        let none = Recent {
+            sent: Sent {
+                binder_and_port: 0,
+                address: Ipv6Addr::UNSPECIFIED,
+            },
+            accepted: UnixMillis(0),
+        };
         Self {
-            recent: vec![Recent::NONE; ENTRIES].into(),
+            recent: vec![none; ENTRIES].into(),
             window_ms: millis(window),
             key: Zeroizing::new([0, 1].map(|word| u64::from_ne_bytes(words[word]))),
         }
     }
 
-    /// Fetches the place of a ClientHello of `peer` with this binder, which is to be judged soon.
+    /// Fetches the place of a ClientHello that is to be judged soon.
     #[inline]
-    pub(crate) fn prefetch(&self, peer: SocketAddr, binder: &[u8]) {
-        prefetch(&self.recent[self.place(&Recent::new(peer, binder, UnixMillis(0)))]);
+    pub(super) fn prefetch(&self, sent: &Sent) {
+        prefetch(&self.recent[self.place(sent)]);
     }
 
     /// Whether this ClientHello was accepted within the window.
     #[inline]
-    pub(crate) fn contains(&self, peer: SocketAddr, binder: &[u8], now: UnixMillis) -> bool {
-        let new = Recent::new(peer, binder, now);
-        let old = &self.recent[self.place(&new)];
-        let same = old.binder_and_port == new.binder_and_port && old.address == new.address;
+    pub(super) fn contains(&self, sent: &Sent, now: UnixMillis) -> bool {
+        let old = &self.recent[self.place(sent)];
         // In either direction: the clock may have stepped back.
-        same && now.0.abs_diff(old.accepted.0) < self.window_ms
+        old.sent == *sent && now.0.abs_diff(old.accepted.0) < self.window_ms
     }
 
     /// This ClientHello is accepted now.
     #[inline]
-    pub(crate) fn remember(&mut self, peer: SocketAddr, binder: &[u8], now: UnixMillis) {
-        let new = Recent::new(peer, binder, now);
-        let place = self.place(&new);
-        self.recent[place] = new;
+    pub(super) fn remember(&mut self, sent: &Sent, now: UnixMillis) {
+        self.recent[self.place(sent)] = Recent {
+            sent: *sent,
+            accepted: now,
+        };
     }
 
     #[inline]
-    fn place(&self, recent: &Recent) -> usize {
-        let address = recent.address.to_bits();
+    fn place(&self, sent: &Sent) -> usize {
+        let address = sent.address.to_bits();
         let address = (address >> 64) as u64 ^ address as u64;
-        let mixed = (recent.binder_and_port ^ address ^ self.key[0]).wrapping_mul(self.key[1] | 1);
+        let mixed = (sent.binder_and_port ^ address ^ self.key[0]).wrapping_mul(self.key[1] | 1);
         (mixed >> (u64::BITS - ENTRIES.ilog2())) as usize
     }
 }
@@ -108,8 +113,8 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_000_000);
 
-    fn peer(port: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], port))
+    fn sent(port: u16, binder: &[u8]) -> Sent {
+        Sent::new(SocketAddr::from(([192, 0, 2, 1], port)), binder)
     }
 
     fn table() -> Retransmissions {
@@ -119,20 +124,22 @@ mod tests {
     #[test]
     fn trap_04_the_same_hello_from_the_same_address_is_a_retransmission() {
         let mut table = table();
-        assert!(!table.contains(peer(1), b"a binder", NOW));
-        table.remember(peer(1), b"a binder", NOW);
+        let hello = sent(1, b"a binder");
+        assert!(!table.contains(&hello, NOW));
+        table.remember(&hello, NOW);
         for ms in [0, 9_999] {
-            assert!(table.contains(peer(1), b"a binder", UnixMillis(NOW.0 + ms)));
-            assert!(table.contains(peer(1), b"a binder", UnixMillis(NOW.0 - ms)));
+            assert!(table.contains(&hello, UnixMillis(NOW.0 + ms)));
+            assert!(table.contains(&hello, UnixMillis(NOW.0 - ms)));
         }
     }
 
     #[test]
     fn another_port_another_binder_or_another_time_is_not() {
         let mut table = table();
-        table.remember(peer(1), b"a binder", NOW);
-        assert!(!table.contains(peer(2), b"a binder", NOW));
-        assert!(!table.contains(peer(1), b"another.", NOW));
-        assert!(!table.contains(peer(1), b"a binder", UnixMillis(NOW.0 + 10_000)));
+        let hello = sent(1, b"a binder");
+        table.remember(&hello, NOW);
+        assert!(!table.contains(&sent(2, b"a binder"), NOW));
+        assert!(!table.contains(&sent(1, b"another."), NOW));
+        assert!(!table.contains(&hello, UnixMillis(NOW.0 + 10_000)));
     }
 }

@@ -37,13 +37,15 @@ impl Hash {
         })
     }
 
-    /// Begins anew, where it is.
+    /// Begins anew with a few bytes, where it is.
     #[inline]
-    pub(super) fn restart(&mut self, hash: HashAlgorithm) {
-        match (&mut self.0, hash) {
-            (Running::Sha256(stream), HashAlgorithm::Sha256) => stream.restart(),
-            (Running::Sha384(stream), HashAlgorithm::Sha384) => stream.restart(),
-            _ => *self = Self::new(hash),
+    pub(super) fn restart(&mut self, hash: HashAlgorithm, with: [u8; 4]) {
+        if self.algorithm() != hash {
+            *self = Self::new(hash);
+        }
+        match &mut self.0 {
+            Running::Sha256(stream) => stream.restart(with),
+            Running::Sha384(stream) => stream.restart(with),
         }
     }
 
@@ -231,11 +233,13 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
         }
     }
 
-    /// Begins anew. The buffer may keep what it holds, until more is hashed: nothing looks at it.
+    /// Begins anew with a few bytes. Behind them the buffer may keep what it holds, until more is
+    /// hashed: nothing looks at it.
     #[inline]
-    fn restart(&mut self) {
+    fn restart(&mut self, with: [u8; 4]) {
         self.state = W::INITIAL;
-        self.total = 0;
+        self.total = with.len() as u64;
+        self.buffer[..with.len()].copy_from_slice(&with);
     }
 
     /// Goes on from the chaining value behind one block.

@@ -22,10 +22,11 @@ impl Transcript {
         Self(Hash::new(hash))
     }
 
-    /// Forgets all messages, where it is: to move a transcript takes longer than to begin one.
+    /// Forgets all messages and begins with the header of one with a body of `len` bytes, less than
+    /// 2^24, which is still to be added. Where it is: to move a transcript takes longer than that.
     #[inline]
-    pub(crate) fn restart(&mut self, hash: HashAlgorithm) {
-        self.0.restart(hash);
+    pub(crate) fn begin(&mut self, hash: HashAlgorithm, msg_type: HandshakeType, len: usize) {
+        self.0.restart(hash, tls_header(msg_type, len as u32));
     }
 
     /// The transcript of a handshake whose first ClientHello was answered with a
