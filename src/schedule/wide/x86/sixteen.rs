@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
+use std::array;
 use std::ops::Range;
 use zeroize::Zeroize;
 
@@ -161,39 +162,65 @@ fn filled(stream: &Stream<u32, 64>, body: &[u8]) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn digests(messages: &[Message<'_>; LANES], states: &mut States) -> States {
     let mut padding = [[[0; 64]; 2]; LANES];
-    let mut rows = 0;
-    for (padding, message) in padding.iter_mut().zip(messages) {
-        message.pad(padding);
-        rows = rows.max(message.len());
-    }
-    // All end with the last row of blocks.
-    let mut starts = [0; LANES];
-    let mut padding_starts = [0; LANES];
+    let [mut padded_from, mut ends] = [[0; LANES]; 2];
     for (lane, message) in messages.iter().enumerate() {
-        starts[lane] = (rows - message.len()) as u32;
-        padding_starts[lane] = starts[lane] + message.blocks.len() as u32;
+        message.pad(&mut padding[lane]);
+        padded_from[lane] = message.blocks.len() as u32;
+        ends[lane] = message.len() as u32;
     }
-    let mut padded = *states;
-    for row in 0..rows {
-        let this_row = _mm512_set1_epi32(row as i32);
-        let now_padded = _mm512_cmpeq_epi32_mask(load_words(&padding_starts), this_row);
-        if now_padded != 0 {
-            for (state, padded) in states.iter_mut().zip(&padded) {
-                *state = _mm512_mask_mov_epi32(*state, now_padded, *padded);
-            }
-        }
-        let mut blocks = [&[0; 64]; LANES];
-        for (lane, message) in messages.iter().enumerate() {
-            let index = row.saturating_sub(starts[lane] as usize);
-            blocks[lane] = match message.blocks.get(index) {
-                Some(block) => block,
-                None => &padding[lane][(index - message.blocks.len()) % 2],
-            };
-        }
-        let active = _mm512_cmple_epi32_mask(load_words(&starts), this_row);
-        compress(&mut padded, &load_blocks(&blocks), active);
+    let (padded_from, ends) = (load_words(&padded_from), load_words(&ends));
+    let whole_rows = _mm512_reduce_min_epu32(padded_from);
+    let mut running = *states;
+    for row in 0..whole_rows {
+        compress(
+            &mut running,
+            &load_blocks(&whole_row(messages, row as usize)),
+            ALL,
+        );
     }
-    padded
+    let mut digests = running;
+    for row in whole_rows.._mm512_reduce_max_epu32(ends) {
+        let padded = _mm512_cmpeq_epi32_mask(padded_from, _mm512_set1_epi32(row as i32));
+        select(states, padded, &running);
+        let blocks = last_row(messages, &padding, row as usize);
+        compress(&mut running, &load_blocks(&blocks), ALL);
+        let ended = _mm512_cmpeq_epi32_mask(ends, _mm512_set1_epi32(row as i32 + 1));
+        select(&mut digests, ended, &running);
+    }
+    digests
+}
+
+/// Replaces the values of the lanes in `which`, a bit each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn select(states: &mut States, which: u16, by: &States) {
+    for (state, by) in states.iter_mut().zip(by) {
+        *state = _mm512_mask_mov_epi32(*state, which, *by);
+    }
+}
+
+// What a closure does that has these instructions cannot be inlined into `map`, which has not.
+
+/// The blocks at `row`, which each message has.
+#[inline]
+fn whole_row<'a>(messages: &[Message<'a>; LANES], row: usize) -> [&'a [u8; 64]; LANES] {
+    messages.each_ref().map(|message| &message.blocks[row])
+}
+
+/// The blocks at `row`, or the padding. Where a message has come to its end it does not matter.
+#[inline]
+fn last_row<'a>(
+    messages: &[Message<'a>; LANES],
+    padding: &'a [[[u8; 64]; 2]; LANES],
+    row: usize,
+) -> [&'a [u8; 64]; LANES] {
+    array::from_fn(|lane| {
+        let blocks = messages[lane].blocks;
+        match blocks.get(row) {
+            Some(block) => block,
+            None => &padding[lane][(row - blocks.len()) % 2],
+        }
+    })
 }
 
 /// The last part of what a stream hashes.
