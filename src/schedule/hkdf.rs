@@ -1,13 +1,12 @@
 //! HKDF and HKDF-Expand-Label (RFC 5869; RFC 8446, 7.1; RFC 9147, 5.9).
 
 use std::fmt;
-use zeroize::Zeroize;
 
 use super::HashAlgorithm;
 use super::hash::{Digest, MAX_DIGEST_LEN};
 use super::hmac::HmacKey;
 use crate::Error;
-use crate::wipe::scrubbed;
+use crate::wipe::{overwrite, scrubbed};
 
 /// What the labels of the key schedule begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +90,7 @@ impl Secret {
 impl Drop for Secret {
     #[inline]
     fn drop(&mut self) {
-        self.bytes.as_mut_slice().zeroize();
+        overwrite(&mut self.bytes);
     }
 }
 

@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 
 use super::HashAlgorithm;
 use super::hash::{Digest, Hash, Stream, Word};
-use crate::wipe::scrubbed;
+use crate::wipe::{overwrite, scrubbed};
 
 /// The most bytes that [`HmacKey::to_midstates`] writes.
 pub const MAX_MIDSTATES_LEN: usize = midstates_len(HashAlgorithm::Sha384);
@@ -140,7 +140,7 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Midstates<W, BLOCK> {
             *byte ^= 0x36 ^ 0x5c;
         }
         let outer = Stream::chaining_value(&block);
-        block.as_mut_slice().zeroize();
+        overwrite(&mut block);
         Self { inner, outer }
     }
 

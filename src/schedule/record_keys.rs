@@ -3,12 +3,12 @@
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey, quic};
 use std::fmt;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::hkdf::Expander;
 use super::{CipherSuite, LabelPrefix, Secret};
 use crate::Error;
-use crate::wipe::{Wiped, scrubbed};
+use crate::wipe::{Wiped, overwrite, scrubbed};
 
 /// Bytes of the tag of every suite.
 pub(super) const TAG_LEN: usize = 16;
@@ -83,9 +83,9 @@ impl TrafficKeys {
 
 impl Drop for TrafficKeys {
     fn drop(&mut self) {
-        self.key.as_mut_slice().zeroize();
-        self.iv.as_mut_slice().zeroize();
-        self.sn_key.as_mut_slice().zeroize();
+        overwrite(&mut self.key);
+        overwrite(&mut self.iv);
+        overwrite(&mut self.sn_key);
     }
 }
 

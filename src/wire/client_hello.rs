@@ -5,7 +5,7 @@ use super::extensions::{Extensions, extension_type as ext};
 use super::malformed::Malformed;
 use super::pre_shared_key::PreSharedKeys;
 use super::reader::Reader;
-use super::vectors::{codes, each, in_range, items, u16s};
+use super::vectors::{codes, each, in_range, items, only_vec8, only_vec16, u16s};
 
 /// A ClientHello, borrowed from the message's body (without the handshake header).
 ///
@@ -151,24 +151,26 @@ impl<'a> ClientHello<'a> {
         let mut has_key_share = false;
         let mut extensions = Extensions::new(self.extensions);
         while let Some((extension_type, data)) = extensions.next()? {
-            let mut reader = Reader::new(data);
             match extension_type {
-                ext::SERVER_NAME => self.server_name = host_name(reader.vec16()?)?,
-                ext::SUPPORTED_GROUPS => self.supported_groups = codes(reader.vec16()?)?,
+                ext::SERVER_NAME => self.server_name = host_name(only_vec16(data)?)?,
+                ext::SUPPORTED_GROUPS => self.supported_groups = codes(only_vec16(data)?)?,
                 ext::SIGNATURE_ALGORITHMS => {
-                    self.signature_algorithms = Some(codes(reader.vec16()?)?);
+                    self.signature_algorithms = Some(codes(only_vec16(data)?)?);
                 }
                 ext::ALPN => {
-                    self.alpn = in_range(reader.vec16()?, 2, usize::MAX)?;
+                    self.alpn = in_range(only_vec16(data)?, 2, usize::MAX)?;
                     each(self.alpn, |item| in_range(item.vec8()?, 1, 255))?;
                 }
-                ext::EARLY_DATA => self.early_data = true,
-                ext::SUPPORTED_VERSIONS => {
-                    self.offers_dtls13 = u16s(codes(reader.vec8()?)?).any(|v| v == DTLS_1_3);
+                ext::EARLY_DATA => {
+                    Reader::new(data).finish()?;
+                    self.early_data = true;
                 }
-                ext::COOKIE => self.cookie = Some(in_range(reader.vec16()?, 1, usize::MAX)?),
+                ext::SUPPORTED_VERSIONS => {
+                    self.offers_dtls13 = u16s(codes(only_vec8(data)?)?).any(|v| v == DTLS_1_3);
+                }
+                ext::COOKIE => self.cookie = Some(in_range(only_vec16(data)?, 1, usize::MAX)?),
                 ext::PSK_KEY_EXCHANGE_MODES => {
-                    let modes = in_range(reader.vec8()?, 1, 255)?;
+                    let modes = in_range(only_vec8(data)?, 1, 255)?;
                     self.psk_modes = Some(PskModes {
                         psk_ke: modes.contains(&0),
                         psk_dhe_ke: modes.contains(&1),
@@ -176,19 +178,18 @@ impl<'a> ClientHello<'a> {
                 }
                 ext::KEY_SHARE => {
                     has_key_share = true;
-                    self.key_share = reader.vec16()?;
+                    self.key_share = only_vec16(data)?;
                     each(self.key_share, KeyShareEntry::read)?;
                 }
-                ext::CONNECTION_ID => self.connection_id = Some(reader.vec8()?),
+                ext::CONNECTION_ID => self.connection_id = Some(only_vec8(data)?),
                 ext::PRE_SHARED_KEY => {
                     if !extensions.is_at_end() {
                         return Err(Malformed::PreSharedKeyNotLast);
                     }
-                    self.pre_shared_keys = Some(PreSharedKeys::read(&mut reader, body_len)?);
+                    self.pre_shared_keys = Some(PreSharedKeys::read(data, body_len)?);
                 }
-                _ => continue,
+                _ => {}
             }
-            reader.finish()?;
         }
         Ok(has_key_share)
     }

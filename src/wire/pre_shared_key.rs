@@ -2,7 +2,7 @@
 
 use super::malformed::Malformed;
 use super::reader::Reader;
-use super::vectors::{each, in_range, items};
+use super::vectors::{each, in_range, items, only_vec16};
 
 /// The offered PSKs (RFC 8446, 4.2.11): at least one identity, and a binder for each.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +26,12 @@ pub struct PskIdentity<'a> {
 
 impl<'a> PreSharedKeys<'a> {
     /// The extension is the last of the body, so the binders' list ends where the body ends.
-    pub(crate) fn read(reader: &mut Reader<'a>, body_len: usize) -> Result<Self, Malformed> {
+    #[inline]
+    pub(crate) fn read(data: &'a [u8], body_len: usize) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(data);
         let identities = in_range(reader.vec16()?, 7, usize::MAX)?;
         let truncated_len = body_len - reader.rest().len();
-        let binders = in_range(reader.vec16()?, 33, usize::MAX)?;
+        let binders = in_range(only_vec16(reader.rest())?, 33, usize::MAX)?;
         let binder = |item: &mut Reader<'a>| in_range(item.vec8()?, 32, 255);
         if each(identities, psk_identity)? != each(binders, binder)? {
             return Err(Malformed::BinderCount);
@@ -82,14 +84,14 @@ mod tests {
 
     fn refusal(identities: &[u8], binder_lens: &[u8]) -> Option<Malformed> {
         let data = extension(identities, binder_lens);
-        PreSharedKeys::read(&mut Reader::new(&data), data.len()).err()
+        PreSharedKeys::read(&data, data.len()).err()
     }
 
     #[test]
     fn identities_and_binders_come_in_order() {
         let data = extension(b"ab", &[32, 48]);
         // Given 100 bytes of ClientHello before it
-        let offered = PreSharedKeys::read(&mut Reader::new(&data), 100 + data.len()).unwrap();
+        let offered = PreSharedKeys::read(&data, 100 + data.len()).unwrap();
         let identities = offered
             .identities()
             .map(|i| (i.identity, i.obfuscated_ticket_age));
@@ -126,7 +128,7 @@ mod tests {
     fn an_empty_identity_is_refused() {
         let mut data = vec![0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 33, 32];
         data.extend([0xbb; 32]);
-        let read = PreSharedKeys::read(&mut Reader::new(&data), data.len());
+        let read = PreSharedKeys::read(&data, data.len());
         assert_eq!(read.err(), Some(Malformed::OutOfRange));
     }
 }

@@ -3,6 +3,29 @@
 use super::malformed::Malformed;
 use super::reader::Reader;
 
+/// A vector behind an 8-bit length, with nothing behind it.
+#[inline]
+pub(crate) fn only_vec8(bytes: &[u8]) -> Result<&[u8], Malformed> {
+    let (len, vector) = bytes.split_first().ok_or(Malformed::Truncated)?;
+    only(vector, usize::from(*len))
+}
+
+/// A vector behind a 16-bit length, with nothing behind it.
+#[inline]
+pub(crate) fn only_vec16(bytes: &[u8]) -> Result<&[u8], Malformed> {
+    let (len, vector) = bytes.split_first_chunk().ok_or(Malformed::Truncated)?;
+    only(vector, usize::from(u16::from_be_bytes(*len)))
+}
+
+#[inline]
+fn only(vector: &[u8], len: usize) -> Result<&[u8], Malformed> {
+    match vector.len() {
+        same if same == len => Ok(vector),
+        shorter if shorter < len => Err(Malformed::Truncated),
+        _ => Err(Malformed::TrailingBytes),
+    }
+}
+
 /// Codes of 2 bytes, at least one.
 #[inline]
 pub(crate) const fn codes(bytes: &[u8]) -> Result<&[u8], Malformed> {
