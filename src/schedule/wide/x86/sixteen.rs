@@ -15,9 +15,6 @@ use crate::schedule::HashAlgorithm;
 use crate::schedule::hash::{Stream, Word};
 use crate::wipe::overwrite;
 
-/// Every lane takes part.
-const ALL: u16 = u16::MAX;
-
 impl Avx512 {
     /// As [`WideHasher::client_hellos`](crate::schedule::wide::WideHasher::client_hellos), for up
     /// to sixteen.
@@ -55,7 +52,7 @@ fn client_hellos(hellos: &mut [Option<Sha256Hello<'_>>]) {
         to_end[lane] = Message::new(body, begin..body.len(), total);
     }
     let mut states = load_states(&states);
-    compress(&mut states, &load_blocks(&first.each_ref()), ALL);
+    compress(&mut states, &load_blocks(&first.each_ref()));
     let signed = digests(&to_binders, &mut states);
     let digest = digests(&to_end, &mut states);
     let [mut binders, mut full] = [[[0; 32]; LANES]; 2];
@@ -116,8 +113,8 @@ fn early_traffic_secrets(jobs: &mut [Option<Sha256EarlyTraffic<'_>>]) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn hmac(mut inner: States, mut outer: States, last: &Words) -> States {
-    compress(&mut inner, last, ALL);
-    compress(&mut outer, &padded(&inner), ALL);
+    compress(&mut inner, last);
+    compress(&mut outer, &padded(&inner));
     inner.zeroize();
     outer
 }
@@ -132,7 +129,7 @@ fn key_block(key: &States, pad: i32) -> States {
         *word = _mm512_xor_si512(pad, *key);
     }
     let mut states = load_states(&[&u32::INITIAL; LANES]);
-    compress(&mut states, &block, ALL);
+    compress(&mut states, &block);
     block.zeroize();
     states
 }
@@ -175,7 +172,6 @@ fn digests(messages: &[Message<'_>; LANES], states: &mut States) -> States {
         compress(
             &mut running,
             &load_blocks(&whole_row(messages, row as usize)),
-            ALL,
         );
     }
     let mut digests = running;
@@ -183,7 +179,7 @@ fn digests(messages: &[Message<'_>; LANES], states: &mut States) -> States {
         let padded = _mm512_cmpeq_epi32_mask(padded_from, _mm512_set1_epi32(row as i32));
         select(states, padded, &running);
         let blocks = last_row(messages, &padding, row as usize);
-        compress(&mut running, &load_blocks(&blocks), ALL);
+        compress(&mut running, &load_blocks(&blocks));
         let ended = _mm512_cmpeq_epi32_mask(ends, _mm512_set1_epi32(row as i32 + 1));
         select(&mut digests, ended, &running);
     }
