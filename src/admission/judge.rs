@@ -205,20 +205,22 @@ impl<'k> Judge<'_, 'k> {
         })
     }
 
-    /// Verifies the binders of a batch. Of a ticket whose binder is not valid nothing remains.
-    pub(crate) fn verify(
+    /// Fetches what is looked at when all binders of the batch are verified.
+    #[inline]
+    pub(crate) fn prefetch(
         &self,
-        flows: &mut [Flow<'_>],
-        origins: &[Option<Origin<'k>>],
+        flow: &Flow<'_>,
+        origin: &Option<Origin<'k>>,
         retransmissions: &Retransmissions,
     ) {
-        // While it hashes, what is to be looked at then comes near.
-        for (flow, origin) in flows.iter().zip(origins) {
-            if let (Some(opened), Some(origin)) = (&flow.opened, origin) {
-                origin.prefetch();
-                retransmissions.prefetch(&opened.sent);
-            }
+        if let (Some(opened), Some(origin)) = (&flow.opened, origin) {
+            origin.prefetch();
+            retransmissions.prefetch(&opened.sent);
         }
+    }
+
+    /// Verifies the binders of a batch. Of a ticket whose binder is not valid nothing remains.
+    pub(crate) fn verify(&self, flows: &mut [Flow<'_>]) {
         let opened = flows.iter_mut().filter_map(|flow| {
             let opened = flow.opened.as_mut()?;
             Some(Hello {

@@ -155,9 +155,10 @@ impl Worker {
             }
             if flow.is_pending() {
                 judge.open(flow, origin, scratch, transcript, &mut names);
+                judge.prefetch(flow, origin, &self.retransmissions);
             }
         }
-        judge.verify(&mut flows, &origins, &self.retransmissions);
+        judge.verify(&mut flows);
         for (flow, origin) in flows.iter_mut().zip(&origins) {
             flow.decision = judge.decide(flow, origin, &mut self.retransmissions);
             self.counters.count(flow.decision);

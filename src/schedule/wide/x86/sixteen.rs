@@ -53,8 +53,9 @@ fn client_hellos(hellos: &mut [Option<Sha256Hello<'_>>]) {
     }
     let mut states = load_states(&states);
     compress(&mut states, &load_blocks(&first.each_ref()));
-    let signed = digests(&to_binders, &mut states);
-    let digest = digests(&to_end, &mut states);
+    let mut padding = [[[0; 64]; 2]; LANES];
+    let signed = digests(&to_binders, &mut padding, &mut states);
+    let digest = digests(&to_end, &mut padding, &mut states);
     let [mut binders, mut full] = [[[0; 32]; LANES]; 2];
     store_digests(&digest, &mut full);
     let mut streams = [[0; 8]; LANES];
@@ -154,11 +155,15 @@ fn filled(stream: &Stream<u32, 64>, body: &[u8]) -> __m512i {
     insert(block, buffered, body)
 }
 
-/// The digests of messages, which have `states` before. These go on to what is left over.
+/// The digests of messages, which have `states` before. These go on to what is left over. In
+/// `padding` the ends of messages are put together.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn digests(messages: &[Message<'_>; LANES], states: &mut States) -> States {
-    let mut padding = [[[0; 64]; 2]; LANES];
+fn digests(
+    messages: &[Message<'_>; LANES],
+    padding: &mut [[[u8; 64]; 2]; LANES],
+    states: &mut States,
+) -> States {
     let [mut padded_from, mut ends] = [[0; LANES]; 2];
     for (lane, message) in messages.iter().enumerate() {
         message.pad(&mut padding[lane]);
@@ -178,7 +183,7 @@ fn digests(messages: &[Message<'_>; LANES], states: &mut States) -> States {
     for row in whole_rows.._mm512_reduce_max_epu32(ends) {
         let padded = _mm512_cmpeq_epi32_mask(padded_from, _mm512_set1_epi32(row as i32));
         select(states, padded, &running);
-        let blocks = last_row(messages, &padding, row as usize);
+        let blocks = last_row(messages, padding, row as usize);
         compress(&mut running, &load_blocks(&blocks));
         let ended = _mm512_cmpeq_epi32_mask(ends, _mm512_set1_epi32(row as i32 + 1));
         select(&mut digests, ended, &running);
