@@ -154,18 +154,18 @@ impl Digest {
         bytes.len() == usize::from(self.len) && difference.ct_eq(&0).into()
     }
 
-    /// As many zeros as SHA-256 puts out, to be [overwritten](Self::set_sha256).
+    /// As many zeros as SHA-256 puts out, to be [overwritten](Self::sha256_mut).
     #[cfg(target_arch = "x86_64")]
     pub(super) const ZERO_SHA256: Self = Self {
         bytes: [0; MAX_DIGEST_LEN],
         len: 32,
     };
 
-    /// Replaces the bytes of a digest of SHA-256, where they are.
+    /// The bytes of a digest of SHA-256, where they are.
     #[cfg(target_arch = "x86_64")]
     #[inline]
-    pub(super) fn set_sha256(&mut self, bytes: &[u8; 32]) {
-        self.bytes[..32].copy_from_slice(bytes);
+    pub(super) fn sha256_mut(&mut self) -> &mut [u8; 32] {
+        &mut self.bytes.as_chunks_mut().0[0]
     }
 
     /// The digest whose big-endian words are `words`: at most 48 bytes of them.

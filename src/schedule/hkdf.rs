@@ -56,20 +56,11 @@ impl Secret {
         }
     }
 
-    /// Replaces the bytes of a secret of SHA-256, where they are.
+    /// The bytes of a secret of SHA-256, where they are.
     #[cfg(target_arch = "x86_64")]
     #[inline]
-    pub(super) fn set_sha256(&mut self, bytes: &[u8; 32]) {
-        self.bytes[..32].copy_from_slice(bytes);
-    }
-
-    /// The secret that consists of a chaining value of SHA-256.
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    pub(super) fn from_words(words: &[u32; 8]) -> Self {
-        let mut secret = Self::zero(HashAlgorithm::Sha256);
-        super::hash::Word::write(words, &mut secret.bytes[..size_of_val(words)]);
-        secret
+    pub(super) fn sha256_mut(&mut self) -> &mut [u8; 32] {
+        &mut self.bytes.as_chunks_mut().0[0]
     }
 
     /// Its bytes: 32 for SHA-256, 48 for SHA-384.

@@ -65,6 +65,7 @@ impl fmt::Debug for EarlyTraffic<'_> {
 }
 
 /// A [`Hello`] that is wide.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Sha256Hello<'a> {
     pub(super) stream: &'a mut Stream<u32, 64>,
     pub(super) body: &'a [u8],
@@ -75,6 +76,7 @@ pub(super) struct Sha256Hello<'a> {
 }
 
 /// An [`EarlyTraffic`] that is wide.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Sha256EarlyTraffic<'a> {
     pub(super) client_hello: &'a [u8; SECRET_LEN],
     pub(super) early_secret: &'a [u8; SECRET_LEN],

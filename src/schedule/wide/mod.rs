@@ -8,7 +8,6 @@ mod one;
 #[cfg_attr(not(target_arch = "x86_64"), path = "none.rs")]
 mod x86;
 
-use super::{Digest, Secret};
 use job::{Sha256EarlyTraffic, Sha256Hello};
 use x86::{Avx512, LANES, ShaNi};
 
@@ -205,7 +204,9 @@ fn in_turn<J>(
 mod tests {
     use super::*;
     use crate::schedule::HashAlgorithm::{self, Sha256, Sha384};
-    use crate::schedule::{EarlySecret, HmacKey, LabelPrefix, Transcript, midstates_len};
+    use crate::schedule::{
+        Digest, EarlySecret, HmacKey, LabelPrefix, Secret, Transcript, midstates_len,
+    };
     use crate::wire::HandshakeType;
     use proptest::prelude::*;
 

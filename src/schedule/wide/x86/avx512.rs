@@ -192,6 +192,8 @@ pub(super) fn compress(states: &mut States, words: &Words) {
             "jnz 2b",
             rounds!(nothing),
             variables!(add_variable),
+            // What follows need not have these instructions.
+            "vzeroupper",
             states = in(reg) states,
             words = in(reg) words,
             k = inout(reg) K.as_ptr() => _,

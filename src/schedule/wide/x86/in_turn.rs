@@ -13,7 +13,8 @@ use super::sha_ni::{
     ShaNi, State, Words, ZERO, big_endian, compress, compress_blocks, compress_some, load,
     load_block, load_part, store_block,
 };
-use super::{DIGEST_AT, Digest, Hashed, INFO_BLOCK, Secret, Sha256EarlyTraffic, Sha256Hello};
+use super::{DIGEST_AT, Hashed, INFO_BLOCK, Secret, Sha256EarlyTraffic, Sha256Hello};
+use crate::schedule::HashAlgorithm;
 use crate::schedule::hash::{Stream, Word};
 
 impl ShaNi {
@@ -73,10 +74,11 @@ fn client_hellos<const N: usize>(hellos: &mut [Option<Sha256Hello<'_>>; N]) {
     padded(&signed, &mut first);
     let binders = hmac(inner, outer, &mut first);
     for (i, hello) in hellos.iter_mut().flatten().enumerate() {
-        *hello.out = Some(Hashed {
-            binder: Digest::from_words(&binders[i].to_array()),
-            full: Digest::from_words(&digests[i].to_array()),
-        });
+        *hello.out = Hashed::ZERO_SHA256;
+        if let Some(out) = hello.out {
+            binders[i].store_digest(out.binder.sha256_mut());
+            digests[i].store_digest(out.full.sha256_mut());
+        }
         hello.stream.state = states[i].to_array();
     }
 }
@@ -108,7 +110,8 @@ fn early_traffic_secrets<const N: usize>(jobs: &mut [Option<Sha256EarlyTraffic<'
     }
     let secrets = hmac(inner, outer, &mut info);
     for (job, secret) in jobs.iter_mut().flatten().zip(secrets) {
-        *job.out = Some(Secret::from_words(&secret.to_array()));
+        let out = job.out.insert(Secret::zero(HashAlgorithm::Sha256));
+        secret.store_digest(out.sha256_mut());
     }
 }
 

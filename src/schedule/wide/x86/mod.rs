@@ -6,7 +6,8 @@ mod in_turn;
 mod sha_ni;
 mod sixteen;
 
-use super::{Digest, Hashed, Secret, Sha256EarlyTraffic, Sha256Hello};
+use super::{Hashed, Sha256EarlyTraffic, Sha256Hello};
+use crate::schedule::Secret;
 
 pub(super) use avx512::{Avx512, LANES};
 pub(super) use sha_ni::ShaNi;

@@ -68,8 +68,8 @@ fn client_hellos(hellos: &mut [Option<Sha256Hello<'_>>]) {
     for (lane, hello) in hellos.iter_mut().flatten().take(LANES).enumerate() {
         *hello.out = Hashed::ZERO_SHA256;
         if let Some(out) = hello.out {
-            out.binder.set_sha256(&binders[lane]);
-            out.full.set_sha256(&full[lane]);
+            *out.binder.sha256_mut() = binders[lane];
+            *out.full.sha256_mut() = full[lane];
         }
         hello.stream.state = streams[lane];
         hello.stream.total = hello.stream.total.wrapping_add(hello.body.len() as u64);
@@ -105,7 +105,7 @@ fn early_traffic_secrets(jobs: &mut [Option<Sha256EarlyTraffic<'_>>]) {
     mac.zeroize();
     for (lane, job) in jobs.iter_mut().flatten().take(LANES).enumerate() {
         let out = job.out.insert(Secret::zero(HashAlgorithm::Sha256));
-        out.set_sha256(&secrets[lane]);
+        *out.sha256_mut() = secrets[lane];
     }
     overwrite(secrets.as_flattened_mut());
 }
