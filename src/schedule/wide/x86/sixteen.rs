@@ -37,14 +37,61 @@ impl Avx512 {
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn client_hellos(hellos: &mut [Option<Sha256Hello<'_>>]) {
-    let mut states = [&u32::INITIAL; LANES];
+    let transcripts = transcripts(hellos);
+    let [mut binders, mut full] = [[[0; 32]; LANES]; 2];
+    let mut states = [[0; 8]; LANES];
+    store_digests(&transcripts.full, &mut full);
+    store_states(&transcripts.states, &mut states);
+
     let mut keys = [&[0; 64]; LANES];
+    for (key, hello) in keys.iter_mut().zip(hellos.iter().flatten()) {
+        *key = hello.binder_key;
+    }
+    // The two midstates of a key.
+    let [a, b, c, d, e, f, g, h, outer @ ..] = load_blocks(&keys);
+    let inner = [a, b, c, d, e, f, g, h];
+    let mac = hmac(inner, outer, &padded(&transcripts.truncated));
+    store_digests(&mac, &mut binders);
+
+    for (lane, hello) in hellos.iter_mut().flatten().take(LANES).enumerate() {
+        // Written where it stays: a core stalls where it copies what was just written in other
+        // pieces.
+        *hello.out = Hashed::ZERO_SHA256;
+        if let Some(out) = hello.out {
+            *out.binder.sha256_mut() = binders[lane];
+            *out.full.sha256_mut() = full[lane];
+        }
+        let (stream, body) = (&mut *hello.stream, hello.body);
+        stream.state = states[lane];
+        stream.total = stream.total.wrapping_add(body.len() as u64);
+        let rest = insert(
+            _mm512_setzero_si512(),
+            0,
+            &body[body.len() - stream.buffered()..],
+        );
+        store_block(rest, &mut stream.buffer);
+    }
+}
+
+/// What ClientHellos hash to.
+struct Transcripts {
+    /// Up to the binders.
+    truncated: States,
+    full: States,
+    /// The chaining values in front of what is left over.
+    states: States,
+}
+
+// Not inlined: it needs much stack, and those who have secrets on theirs are to need little.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn transcripts(hellos: &[Option<Sha256Hello<'_>>]) -> Transcripts {
+    let mut states = [&u32::INITIAL; LANES];
     let mut first = [[0; 64]; LANES];
     let [mut to_binders, mut to_end] = [[Message::NONE; LANES]; 2];
     for (lane, hello) in hellos.iter().flatten().take(LANES).enumerate() {
         let (body, total) = (hello.body, hello.stream.total);
         states[lane] = &hello.stream.state;
-        keys[lane] = hello.binder_key;
         store_block(filled(hello.stream, body), &mut first[lane]);
         let begin = 64 - hello.stream.buffered();
         to_binders[lane] = Message::new(body, begin..hello.truncated_len, total);
@@ -54,26 +101,12 @@ fn client_hellos(hellos: &mut [Option<Sha256Hello<'_>>]) {
     let mut states = load_states(&states);
     compress(&mut states, &load_blocks(&first.each_ref()));
     let mut padding = [[[0; 64]; 2]; LANES];
-    let signed = digests(&to_binders, &mut padding, &mut states);
-    let digest = digests(&to_end, &mut padding, &mut states);
-    let [mut binders, mut full] = [[[0; 32]; LANES]; 2];
-    store_digests(&digest, &mut full);
-    let mut streams = [[0; 8]; LANES];
-    store_states(&states, &mut streams);
-
-    // The two midstates of a key.
-    let [a, b, c, d, e, f, g, h, outer @ ..] = load_blocks(&keys);
-    let mac = hmac([a, b, c, d, e, f, g, h], outer, &padded(&signed));
-    store_digests(&mac, &mut binders);
-    for (lane, hello) in hellos.iter_mut().flatten().take(LANES).enumerate() {
-        *hello.out = Hashed::ZERO_SHA256;
-        if let Some(out) = hello.out {
-            *out.binder.sha256_mut() = binders[lane];
-            *out.full.sha256_mut() = full[lane];
-        }
-        hello.stream.state = streams[lane];
-        hello.stream.total = hello.stream.total.wrapping_add(hello.body.len() as u64);
-        store_block(to_end[lane].rest(), &mut hello.stream.buffer);
+    let truncated = digests(&to_binders, &mut padding, &mut states);
+    let full = digests(&to_end, &mut padding, &mut states);
+    Transcripts {
+        truncated,
+        full,
+        states,
     }
 }
 
@@ -254,13 +287,6 @@ impl<'a> Message<'a> {
         self.blocks.len() + if self.rest.len() + 1 + 8 > 64 { 2 } else { 1 }
     }
 
-    /// What is left over, and zeros.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn rest(&self) -> __m512i {
-        insert(_mm512_setzero_si512(), 0, self.rest)
-    }
-
     /// What ends the message (FIPS 180-4, 5.1).
     ///
     /// Put together in a register: a core stalls where it loads a whole block that was just written
@@ -268,7 +294,8 @@ impl<'a> Message<'a> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn pad(&self, blocks: &mut [[u8; 64]; 2]) {
-        let mut last = _mm512_mask_set1_epi8(self.rest(), 1 << self.rest.len(), 0x80_u8 as i8);
+        let rest = insert(_mm512_setzero_si512(), 0, self.rest);
+        let mut last = _mm512_mask_set1_epi8(rest, 1 << self.rest.len(), 0x80_u8 as i8);
         let [first, second] = blocks;
         let mut to = first;
         if self.rest.len() + 1 + 8 > 64 {
