@@ -1,10 +1,11 @@
 //! One datagram on its way through the stages.
 
-use super::retransmission::Sent;
+use super::retransmission::{Retransmissions, Sent};
 use super::verdict::{AbortReason, Discarded, NoEarlyData, NoResumption, Verdict};
 use super::{Arrival, Datagram, Resumed};
 use crate::replay::expected_arrival;
 use crate::schedule::wide::Hashed;
+use crate::ticket::Origin;
 use crate::time::UnixMillis;
 use crate::wire::AlertDescription;
 
@@ -62,6 +63,15 @@ impl<'w> Flow<'w> {
     /// A ClientHello was found, and nothing is decided yet.
     pub(crate) fn is_pending(&self) -> bool {
         matches!(self.decision, Decision::Pending)
+    }
+
+    /// Fetches what is looked at when all binders of the batch are verified.
+    #[inline]
+    pub(crate) fn prefetch(&self, origin: &Option<Origin<'_>>, retransmissions: &Retransmissions) {
+        if let (Some(opened), Some(origin)) = (&self.opened, origin) {
+            origin.prefetch();
+            retransmissions.prefetch(&opened.sent);
+        }
     }
 
     pub(crate) fn verdict(&self) -> Verdict<'_> {

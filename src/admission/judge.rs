@@ -205,20 +205,6 @@ impl<'k> Judge<'_, 'k> {
         })
     }
 
-    /// Fetches what is looked at when all binders of the batch are verified.
-    #[inline]
-    pub(crate) fn prefetch(
-        &self,
-        flow: &Flow<'_>,
-        origin: &Option<Origin<'k>>,
-        retransmissions: &Retransmissions,
-    ) {
-        if let (Some(opened), Some(origin)) = (&flow.opened, origin) {
-            origin.prefetch();
-            retransmissions.prefetch(&opened.sent);
-        }
-    }
-
     /// Verifies the binders of a batch. Of a ticket whose binder is not valid nothing remains.
     pub(crate) fn verify(&self, flows: &mut [Flow<'_>]) {
         let opened = flows.iter_mut().filter_map(|flow| {

@@ -155,7 +155,7 @@ impl Worker {
             }
             if flow.is_pending() {
                 judge.open(flow, origin, scratch, transcript, &mut names);
-                judge.prefetch(flow, origin, &self.retransmissions);
+                flow.prefetch(origin, &self.retransmissions);
             }
         }
         judge.verify(&mut flows);

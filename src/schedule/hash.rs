@@ -320,17 +320,23 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Stream<W, BLOCK> {
         let mut blocks = [[0; BLOCK]; 2];
         blocks[0][..buffered].copy_from_slice(&self.buffer[..buffered]);
         blocks[0][buffered] = 0x80;
-        // The length takes two words, of which 64 bits are enough for all that can be hashed.
-        let last = usize::from(buffered + 1 + 2 * size_of::<W>() > BLOCK);
+        // 64 bits of the length are enough for all that can be hashed.
+        let len = Self::padded_blocks(buffered);
         let bits = self.total.wrapping_mul(8).to_be_bytes();
-        blocks[last][BLOCK - bits.len()..].copy_from_slice(&bits);
-        (blocks, last + 1)
+        blocks[len - 1][BLOCK - bits.len()..].copy_from_slice(&bits);
+        (blocks, len)
     }
 
     /// Blocks left to compress, if `len` bytes follow and then the padding.
     #[inline]
     pub(super) fn blocks_to_end(&self, len: usize) -> usize {
-        (self.buffered() + len + 1 + 2 * size_of::<W>()).div_ceil(BLOCK)
+        Self::padded_blocks(self.buffered() + len)
+    }
+
+    /// Blocks of `len` bytes and the padding: a byte at least, and the length in two words.
+    #[inline]
+    pub(super) const fn padded_blocks(len: usize) -> usize {
+        (len + 1 + 2 * size_of::<W>()).div_ceil(BLOCK)
     }
 
     #[inline]

@@ -42,10 +42,10 @@ pub struct Hashed {
 impl Hashed {
     /// With zeros in place of what SHA-256 puts out.
     #[cfg(target_arch = "x86_64")]
-    pub(super) const ZERO_SHA256: Option<Self> = Some(Self {
+    pub(super) const ZERO_SHA256: Self = Self {
         binder: Digest::ZERO_SHA256,
         full: Digest::ZERO_SHA256,
-    });
+    };
 }
 
 /// A `client_early_traffic_secret` (RFC 8446, 7.1) that is to be derived.

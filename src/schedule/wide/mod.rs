@@ -66,7 +66,7 @@ impl WideHasher {
     /// Hashes ClientHellos: what their binders must be, and their transcript hashes.
     #[inline]
     pub fn client_hellos<'a>(&self, hellos: impl Iterator<Item = Hello<'a>>) {
-        let portable = self.is_portable();
+        let portable = self.way(1).is_none();
         let wide = |hello: Hello<'a>| match portable || !hello.is_wide() {
             true => {
                 one::client_hello(hello);
@@ -87,18 +87,19 @@ impl WideHasher {
 
     #[inline]
     fn sha256_client_hellos(&self, group: &mut [Option<Sha256Hello<'_>>]) {
-        match (self.avx512, self.sha_ni) {
-            (None, None) => {}
-            (Some(avx512), None) => avx512.client_hellos(group),
-            (Some(avx512), Some(_)) if group.len() >= ENOUGH => {
-                // The few that are longer than others go ahead.
-                let rows = blocks(&group[group.len() - ENOUGH]);
-                for hello in group.iter_mut().flatten() {
-                    hello.advance(hello.blocks().saturating_sub(rows));
+        match self.way(group.len()) {
+            None => {}
+            Some(Way::AtOnce(avx512)) => {
+                // The few that are longer than others go ahead, with SHA-NI.
+                if let (Some(few), Some(_)) = (group.len().checked_sub(ENOUGH), self.sha_ni) {
+                    let rows = blocks(&group[few]);
+                    for hello in group.iter_mut().flatten() {
+                        hello.advance(hello.blocks().saturating_sub(rows));
+                    }
                 }
                 avx512.client_hellos(group);
             }
-            (_, Some(sha_ni)) => in_turn(
+            Some(Way::InTurn(sha_ni)) => in_turn(
                 group,
                 |four| sha_ni.client_hellos(four),
                 |two| sha_ni.client_hellos(two),
@@ -110,7 +111,7 @@ impl WideHasher {
     /// Derives early traffic secrets.
     #[inline]
     pub fn early_traffic_secrets<'a>(&self, jobs: impl Iterator<Item = EarlyTraffic<'a>>) {
-        let portable = self.is_portable();
+        let portable = self.way(1).is_none();
         let wide = |job: EarlyTraffic<'a>| match portable || !job.is_wide() {
             true => {
                 one::early_traffic_secret(job);
@@ -127,13 +128,10 @@ impl WideHasher {
 
     #[inline]
     fn sha256_early_traffic_secrets(&self, group: &mut [Option<Sha256EarlyTraffic<'_>>]) {
-        match (self.avx512, self.sha_ni) {
-            (None, None) => {}
-            (Some(avx512), None) => avx512.early_traffic_secrets(group),
-            (Some(avx512), Some(_)) if group.len() >= ENOUGH => {
-                avx512.early_traffic_secrets(group);
-            }
-            (_, Some(sha_ni)) => in_turn(
+        match self.way(group.len()) {
+            None => {}
+            Some(Way::AtOnce(avx512)) => avx512.early_traffic_secrets(group),
+            Some(Way::InTurn(sha_ni)) => in_turn(
                 group,
                 |four| sha_ni.early_traffic_secrets(four),
                 |two| sha_ni.early_traffic_secrets(two),
@@ -142,10 +140,20 @@ impl WideHasher {
         }
     }
 
+    /// The fastest way for so many; `None`: one after the other.
     #[inline]
-    fn is_portable(&self) -> bool {
-        self.avx512.is_none() && self.sha_ni.is_none()
+    fn way(&self, messages: usize) -> Option<Way> {
+        match (self.avx512, self.sha_ni) {
+            (_, Some(sha_ni)) if messages < ENOUGH => Some(Way::InTurn(sha_ni)),
+            (Some(avx512), _) => Some(Way::AtOnce(avx512)),
+            (None, sha_ni) => sha_ni.map(Way::InTurn),
+        }
     }
+}
+
+enum Way {
+    AtOnce(Avx512),
+    InTurn(ShaNi),
 }
 
 #[inline]

@@ -27,14 +27,14 @@ impl Avx512 {
     }
 }
 
-/// One round (FIPS 180-4, 6.2.2) with the word `$w` and the constant at `$k`. The eight variables
-/// stay where they are, and their names move on with each round.
+/// Round `$w` of sixteen (FIPS 180-4, 6.2.2), with the word and the constant of that number. The eight
+/// variables stay where they are, and their names move on with each round.
 #[rustfmt::skip]
 macro_rules! round {
     ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal,
-     $w:literal, $k:literal) => {
+     $w:literal) => {
         concat!(
-            "vpaddd zmm31, zmm", $w, ", dword ptr [{k} + 4*", $k, "]{{1to16}}\n",
+            "vpaddd zmm31, zmm", $w, ", dword ptr [{k} + 4*", $w, "]{{1to16}}\n",
             "vprord zmm24, zmm", $e, ", 6\n",
             "vprord zmm25, zmm", $e, ", 11\n",
             "vprord zmm26, zmm", $e, ", 25\n",
@@ -78,25 +78,26 @@ macro_rules! next_word {
 }
 
 /// Sixteen rounds, each followed by `$then!` of its word and those 1, 9 and 14 places behind.
+#[rustfmt::skip]
 macro_rules! rounds {
     ($then:ident) => {
         concat!(
-            round!(16 17 18 19 20 21 22 23, 0, 0), $then!(0, 1, 9, 14),
-            round!(23 16 17 18 19 20 21 22, 1, 1), $then!(1, 2, 10, 15),
-            round!(22 23 16 17 18 19 20 21, 2, 2), $then!(2, 3, 11, 0),
-            round!(21 22 23 16 17 18 19 20, 3, 3), $then!(3, 4, 12, 1),
-            round!(20 21 22 23 16 17 18 19, 4, 4), $then!(4, 5, 13, 2),
-            round!(19 20 21 22 23 16 17 18, 5, 5), $then!(5, 6, 14, 3),
-            round!(18 19 20 21 22 23 16 17, 6, 6), $then!(6, 7, 15, 4),
-            round!(17 18 19 20 21 22 23 16, 7, 7), $then!(7, 8, 0, 5),
-            round!(16 17 18 19 20 21 22 23, 8, 8), $then!(8, 9, 1, 6),
-            round!(23 16 17 18 19 20 21 22, 9, 9), $then!(9, 10, 2, 7),
-            round!(22 23 16 17 18 19 20 21, 10, 10), $then!(10, 11, 3, 8),
-            round!(21 22 23 16 17 18 19 20, 11, 11), $then!(11, 12, 4, 9),
-            round!(20 21 22 23 16 17 18 19, 12, 12), $then!(12, 13, 5, 10),
-            round!(19 20 21 22 23 16 17 18, 13, 13), $then!(13, 14, 6, 11),
-            round!(18 19 20 21 22 23 16 17, 14, 14), $then!(14, 15, 7, 12),
-            round!(17 18 19 20 21 22 23 16, 15, 15), $then!(15, 0, 8, 13),
+            round!(16 17 18 19 20 21 22 23, 0), $then!(0, 1, 9, 14),
+            round!(23 16 17 18 19 20 21 22, 1), $then!(1, 2, 10, 15),
+            round!(22 23 16 17 18 19 20 21, 2), $then!(2, 3, 11, 0),
+            round!(21 22 23 16 17 18 19 20, 3), $then!(3, 4, 12, 1),
+            round!(20 21 22 23 16 17 18 19, 4), $then!(4, 5, 13, 2),
+            round!(19 20 21 22 23 16 17 18, 5), $then!(5, 6, 14, 3),
+            round!(18 19 20 21 22 23 16 17, 6), $then!(6, 7, 15, 4),
+            round!(17 18 19 20 21 22 23 16, 7), $then!(7, 8, 0, 5),
+            round!(16 17 18 19 20 21 22 23, 8), $then!(8, 9, 1, 6),
+            round!(23 16 17 18 19 20 21 22, 9), $then!(9, 10, 2, 7),
+            round!(22 23 16 17 18 19 20 21, 10), $then!(10, 11, 3, 8),
+            round!(21 22 23 16 17 18 19 20, 11), $then!(11, 12, 4, 9),
+            round!(20 21 22 23 16 17 18 19, 12), $then!(12, 13, 5, 10),
+            round!(19 20 21 22 23 16 17 18, 13), $then!(13, 14, 6, 11),
+            round!(18 19 20 21 22 23 16 17, 14), $then!(14, 15, 7, 12),
+            round!(17 18 19 20 21 22 23 16, 15), $then!(15, 0, 8, 13),
         )
     };
 }
@@ -108,66 +109,26 @@ macro_rules! nothing {
     };
 }
 
-/// `$each!` of each register of sixteen and its place in memory.
-macro_rules! words {
-    ($each:ident) => {
-        concat!(
-            $each!(0, 0),
-            $each!(1, 64),
-            $each!(2, 128),
-            $each!(3, 192),
-            $each!(4, 256),
-            $each!(5, 320),
-            $each!(6, 384),
-            $each!(7, 448),
-            $each!(8, 512),
-            $each!(9, 576),
-            $each!(10, 640),
-            $each!(11, 704),
-            $each!(12, 768),
-            $each!(13, 832),
-            $each!(14, 896),
-            $each!(15, 960),
-        )
+macro_rules! load_words {
+    ($($word:literal)*) => {
+        concat!($("vmovdqa64 zmm", $word, ", [{words} + 64*", $word, "]\n",)*)
     };
 }
 
-/// `$each!` of the register of each variable and its place in memory.
-macro_rules! variables {
-    ($each:ident) => {
-        concat!(
-            $each!(16, 0),
-            $each!(17, 64),
-            $each!(18, 128),
-            $each!(19, 192),
-            $each!(20, 256),
-            $each!(21, 320),
-            $each!(22, 384),
-            $each!(23, 448),
-        )
+macro_rules! load_variables {
+    ($($variable:literal)*) => {
+        concat!($("vmovdqa64 zmm", $variable, ", [{states} + 64*(", $variable, " - 16)]\n",)*)
     };
 }
 
-macro_rules! load_word {
-    ($word:literal, $at:literal) => {
-        concat!("vmovdqa64 zmm", $word, ", [{words} + ", $at, "]\n")
-    };
-}
-
-macro_rules! load_variable {
-    ($variable:literal, $at:literal) => {
-        concat!("vmovdqa64 zmm", $variable, ", [{states} + ", $at, "]\n")
-    };
-}
-
-/// Adds what the variable was before.
+/// Adds what the variables were before.
 #[rustfmt::skip]
-macro_rules! add_variable {
-    ($variable:literal, $at:literal) => {
-        concat!(
-            "vpaddd zmm", $variable, ", zmm", $variable, ", [{states} + ", $at, "]\n",
-            "vmovdqa64 [{states} + ", $at, "], zmm", $variable, "\n",
-        )
+macro_rules! add_variables {
+    ($($variable:literal)*) => {
+        concat!($(
+            "vpaddd zmm", $variable, ", zmm", $variable, ", [{states} + 64*(", $variable, " - 16)]\n",
+            "vmovdqa64 [{states} + 64*(", $variable, " - 16)], zmm", $variable, "\n",
+        )*)
     };
 }
 
@@ -183,15 +144,15 @@ pub(super) fn compress(states: &mut States, words: &Words) {
     // the instructions.
     unsafe {
         asm!(
-            words!(load_word),
-            variables!(load_variable),
+            load_words!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15),
+            load_variables!(16 17 18 19 20 21 22 23),
             "2:",
             rounds!(next_word),
             "add {k}, 64",
             "dec {times:e}",
             "jnz 2b",
             rounds!(nothing),
-            variables!(add_variable),
+            add_variables!(16 17 18 19 20 21 22 23),
             // What follows need not have these instructions.
             "vzeroupper",
             states = in(reg) states,

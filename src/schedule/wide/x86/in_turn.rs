@@ -74,11 +74,9 @@ fn client_hellos<const N: usize>(hellos: &mut [Option<Sha256Hello<'_>>; N]) {
     padded(&signed, &mut first);
     let binders = hmac(inner, outer, &mut first);
     for (i, hello) in hellos.iter_mut().flatten().enumerate() {
-        *hello.out = Hashed::ZERO_SHA256;
-        if let Some(out) = hello.out {
-            binders[i].store_digest(out.binder.sha256_mut());
-            digests[i].store_digest(out.full.sha256_mut());
-        }
+        let out = hello.out.insert(Hashed::ZERO_SHA256);
+        binders[i].store_digest(out.binder.sha256_mut());
+        digests[i].store_digest(out.full.sha256_mut());
         hello.stream.state = states[i].to_array();
     }
 }
@@ -243,7 +241,7 @@ impl<const N: usize> Ends<N> {
         for (words, (rest, mark)) in self.blocks[0][i].iter_mut().zip(rest.iter().zip(mark)) {
             *words = big_endian(_mm_or_si128(*rest, mark));
         }
-        self.len[i] = if tail.len() + 1 + 8 > 64 { 2 } else { 1 };
+        self.len[i] = Stream::<u32, 64>::padded_blocks(tail.len());
         let bits = before.wrapping_add(end as u64).wrapping_mul(8);
         let bits = _mm_set_epi32(bits as i32, (bits >> 32) as i32, 0, 0);
         let last = &mut self.blocks[self.len[i] - 1][i];

@@ -56,11 +56,9 @@ fn client_hellos(hellos: &mut [Option<Sha256Hello<'_>>]) {
     for (lane, hello) in hellos.iter_mut().flatten().take(LANES).enumerate() {
         // Written where it stays: a core stalls where it copies what was just written in other
         // pieces.
-        *hello.out = Hashed::ZERO_SHA256;
-        if let Some(out) = hello.out {
-            *out.binder.sha256_mut() = binders[lane];
-            *out.full.sha256_mut() = full[lane];
-        }
+        let out = hello.out.insert(Hashed::ZERO_SHA256);
+        *out.binder.sha256_mut() = binders[lane];
+        *out.full.sha256_mut() = full[lane];
         let (stream, body) = (&mut *hello.stream, hello.body);
         stream.state = states[lane];
         stream.total = stream.total.wrapping_add(body.len() as u64);
@@ -284,7 +282,12 @@ impl<'a> Message<'a> {
     /// Blocks with the padding.
     #[inline]
     fn len(&self) -> usize {
-        self.blocks.len() + if self.rest.len() + 1 + 8 > 64 { 2 } else { 1 }
+        self.blocks.len() + self.padding_len()
+    }
+
+    #[inline]
+    fn padding_len(&self) -> usize {
+        Stream::<u32, 64>::padded_blocks(self.rest.len())
     }
 
     /// What ends the message (FIPS 180-4, 5.1).
@@ -298,7 +301,7 @@ impl<'a> Message<'a> {
         let mut last = _mm512_mask_set1_epi8(rest, 1 << self.rest.len(), 0x80_u8 as i8);
         let [first, second] = blocks;
         let mut to = first;
-        if self.rest.len() + 1 + 8 > 64 {
+        if self.padding_len() == 2 {
             store_block(last, to);
             (last, to) = (_mm512_setzero_si512(), second);
         }
