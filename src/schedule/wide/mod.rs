@@ -1,5 +1,5 @@
 //! The ClientHellos and early traffic secrets of a whole batch: sixteen ClientHellos at once with AVX-512,
-//! four in turn with SHA-NI, or else one after the other.
+//! four or two in turn with SHA-NI, or else one after the other.
 //!
 //! SHA-384 goes through the functions of the rest of the key schedule.
 
@@ -54,6 +54,15 @@ impl WideHasher {
         }
     }
 
+    /// Takes with SHA-NI so many in turn as are best for other CPUs.
+    #[cfg(test)]
+    fn otherwise_in_turn(self) -> Self {
+        Self {
+            sha_ni: self.sha_ni.map(ShaNi::otherwise),
+            ..self
+        }
+    }
+
     /// Takes one after the other on every CPU.
     #[must_use]
     pub fn portable() -> Self {
@@ -101,6 +110,7 @@ impl WideHasher {
             }
             Some(Way::InTurn(sha_ni)) => in_turn(
                 group,
+                sha_ni.best_with_four(),
                 |four| sha_ni.client_hellos(four),
                 |two| sha_ni.client_hellos(two),
                 |alone| sha_ni.client_hellos(alone),
@@ -133,6 +143,7 @@ impl WideHasher {
             Some(Way::AtOnce(avx512)) => avx512.early_traffic_secrets(group),
             Some(Way::InTurn(sha_ni)) => in_turn(
                 group,
+                sha_ni.best_with_four(),
                 |four| sha_ni.early_traffic_secrets(four),
                 |two| sha_ni.early_traffic_secrets(two),
                 |alone| sha_ni.early_traffic_secrets(alone),
@@ -183,28 +194,28 @@ fn in_batches<I, J>(
     work(&mut batch[..len]);
 }
 
-/// Hands over four and four, and what is left as three, as two or alone.
+/// Hands over four and four, if that is best, and then two and two. What is left is alone.
 #[inline]
 fn in_turn<J>(
     jobs: &mut [Option<J>],
+    best_with_four: bool,
     four: impl Fn(&mut [Option<J>; 4]),
     two: impl Fn(&mut [Option<J>; 2]),
     alone: impl Fn(&mut [Option<J>; 1]),
 ) {
-    let (fours, rest) = jobs.as_chunks_mut();
-    fours.iter_mut().for_each(&four);
-    match rest {
-        [] => {}
-        [a] => alone(&mut [a.take()]),
-        [a, b] => two(&mut [a.take(), b.take()]),
-        three => {
-            let mut group = [const { None }; 4];
-            for (place, job) in group.iter_mut().zip(three) {
-                *place = job.take();
-            }
-            four(&mut group);
+    let mut rest = jobs;
+    if best_with_four {
+        let (fours, few) = rest.as_chunks_mut();
+        fours.iter_mut().for_each(&four);
+        rest = few;
+        if let [a, b, c] = rest {
+            four(&mut [a.take(), b.take(), c.take(), None]);
+            return;
         }
     }
+    let (twos, last) = rest.as_chunks_mut();
+    twos.iter_mut().for_each(two);
+    last.as_chunks_mut().0.iter_mut().for_each(alone);
 }
 
 #[cfg(test)]
@@ -315,6 +326,7 @@ mod tests {
         let hashers = [
             best,
             best.without_avx512(),
+            best.without_avx512().otherwise_in_turn(),
             best.without_sha_ni(),
             WideHasher::portable(),
         ];

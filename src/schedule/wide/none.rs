@@ -29,6 +29,15 @@ impl ShaNi {
         None
     }
 
+    #[cfg(test)]
+    pub(super) fn otherwise(self) -> Self {
+        self
+    }
+
+    pub(super) fn best_with_four(self) -> bool {
+        match self {}
+    }
+
     pub(super) fn client_hellos<const N: usize>(self, _: &mut [Option<Sha256Hello<'_>>; N]) {
         match self {}
     }

@@ -3,7 +3,8 @@
 //! An instruction of rounds takes four cycles, and a Zen 3 begins one in each: two messages leave
 //! it idle for half of the time. Four and their blocks do not fit into the registers, and a compiler
 //! moves chaining values out and in. Here the words stay in memory instead, where most of them wait
-//! for later. A compression takes 0.8 of what it takes with two in turn.
+//! for later. A compression takes 0.8 of what it takes with two in turn, there; not on every CPU
+//! ([`ShaNi::best_with_four`](super::sha_ni::ShaNi::best_with_four)).
 #![allow(unsafe_code)]
 
 use std::arch::asm;

@@ -9,14 +9,43 @@ use super::{K, four};
 
 /// Says that this CPU has the instructions.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct ShaNi(());
+pub(in super::super) struct ShaNi {
+    best_with_four: bool,
+}
 
 impl ShaNi {
     pub(in super::super) fn detect() -> Option<Self> {
         // AVX for its three operands: without, one instruction in six is a copy.
         let there = is_x86_feature_detected!("sha") && is_x86_feature_detected!("avx");
-        there.then_some(Self(()))
+        there.then(|| Self {
+            best_with_four: !is_zen_1_or_2(),
+        })
     }
+
+    /// Four messages in turn take less time than two and two.
+    pub(in super::super) fn best_with_four(self) -> bool {
+        self.best_with_four
+    }
+
+    /// As for CPUs that are best with another number.
+    #[cfg(test)]
+    pub(in super::super) fn otherwise(self) -> Self {
+        Self {
+            best_with_four: !self.best_with_four,
+        }
+    }
+}
+
+/// These begin an instruction of rounds every other cycle, which two messages keep up with from
+/// registers: a compression takes 0.85 of what it takes with four.
+fn is_zen_1_or_2() -> bool {
+    // Asking was unsafe in earlier versions of Rust.
+    #[allow(unused_unsafe)]
+    // SAFETY: a CPU that has SHA-NI answers both.
+    let (vendor, signature) = unsafe { (__cpuid(0).ebx, __cpuid(1).eax) };
+    let family = (signature >> 8 & 0xf) + (signature >> 20 & 0xff);
+    // AMD's and Hygon's.
+    [(*b"Auth", 0x17), (*b"Hygo", 0x18)].contains(&(vendor.to_le_bytes(), family))
 }
 
 /// A chaining value, in the order of the instructions, from the high word down.
