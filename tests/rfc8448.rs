@@ -64,9 +64,11 @@ fn rfc8448_psk_of_the_ticket() {
 #[test]
 fn rfc8448_early_secret_and_binder() {
     let early = early_secret();
+    let published = hex("9b2188e9b2fc6d64d71dc329900e20bb41915000f678aa839cbb797cb7d8332c");
+    let published = EarlySecret::from_bytes(SHA256, &published).unwrap();
     assert_eq!(
-        early.as_bytes(),
-        hex("9b2188e9b2fc6d64d71dc329900e20bb41915000f678aa839cbb797cb7d8332c")
+        early.derived(TLS13).as_bytes(),
+        published.derived(TLS13).as_bytes()
     );
     let binder_key = early.resumption_binder_secret(TLS13);
     assert_eq!(
@@ -119,14 +121,9 @@ fn rfc8448_early_traffic_secret_and_keys() {
     let keys = TrafficKeys::derive(TLS13, CipherSuite::Aes128GcmSha256, &traffic).unwrap();
     assert_eq!(keys.key(), hex("920205a5b7bf2115e6fc5c2942834f54"));
     assert_eq!(keys.iv(), &hex("6d475f0993c8e564610db2b9")[..]);
-    let exporter = hkdf::derive_secret(
-        TLS13,
-        &Secret::from_bytes(SHA256, early_secret().as_bytes()).unwrap(),
-        b"e exp master",
-        &full,
-    );
+    let exporter = early_secret().early_exporter_master_secret(TLS13, &full);
     assert_eq!(
-        exporter.unwrap().as_bytes(),
+        exporter.as_bytes(),
         hex("b2026866610937d7423e5be90862ccf24c0e6091186d34f812089ff5be2ef7df")
     );
 }

@@ -34,7 +34,7 @@ pub fn client_hellos(batch: usize, lens: &[usize]) -> Vec<Contestant> {
 struct Hellos {
     bodies: Vec<Vec<u8>>,
     midstates: Vec<u8>,
-    early_secret: EarlySecret,
+    early_secret: Vec<u8>,
     transcripts: Vec<Transcript>,
     hashed: Vec<Option<Hashed>>,
     secrets: Vec<Option<Secret>>,
@@ -49,6 +49,8 @@ impl Hellos {
         let binder_key = early_secret.binder_key(LabelPrefix::Dtls13);
         let len = binder_key.to_midstates(&mut midstates).expect("room");
         midstates.truncate(len);
+        let mut kept = vec![0; EarlySecret::kept_len(HashAlgorithm::Sha256)];
+        early_secret.to_kept(&mut kept).expect("room");
         Self {
             bodies: lens
                 .iter()
@@ -57,7 +59,7 @@ impl Hellos {
                 .map(|len| body(*len))
                 .collect(),
             midstates,
-            early_secret,
+            early_secret: kept,
             transcripts: Vec::new(),
             hashed: vec![None; ROUND],
             secrets: vec![None; ROUND],
@@ -86,7 +88,7 @@ impl Hellos {
                 let hashed = black_box(hashed).iter().flatten().zip(&mut *secrets);
                 hasher.early_traffic_secrets(hashed.map(|(hashed, out)| EarlyTraffic {
                     client_hello: &hashed.full,
-                    early_secret: self.early_secret.as_bytes(),
+                    early_secret: &self.early_secret,
                     out,
                 }));
                 black_box(secrets);

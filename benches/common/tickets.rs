@@ -113,7 +113,7 @@ pub fn issue() -> Vec<Contestant> {
 }
 
 /// Bytes of plaintext in a native ticket without host data, of a SHA-256 suite.
-pub const NATIVE_LEN: usize = 160;
+pub const NATIVE_LEN: usize = 176;
 
 /// Key id, issuer, nonce, tag.
 pub const TICKET_OVERHEAD: usize = 8 + 8 + 12 + 16;

@@ -18,7 +18,7 @@ const FLOWS_MAX: usize = 80;
 struct Flow {
     hash: HashAlgorithm,
     psk: [u8; 16],
-    early_secret: EarlySecret,
+    early_secret: Vec<u8>,
     midstates: Vec<u8>,
     before: Vec<u8>,
     body: Vec<u8>,
@@ -49,10 +49,12 @@ impl Flow {
         let binder_key = early_secret.binder_key(LabelPrefix::Dtls13);
         let len = binder_key.to_midstates(&mut midstates);
         midstates.truncate(len.expect("there is room"));
+        let mut kept = vec![0; EarlySecret::kept_len(hash)];
+        early_secret.to_kept(&mut kept).expect("there is room");
         Self {
             hash,
             psk,
-            early_secret,
+            early_secret: kept,
             midstates,
             before: bytes(1, before),
             body: [bytes(2, truncated), bytes(3, binders)].concat(),
@@ -139,7 +141,7 @@ fn outcomes(hasher: WideHasher, flows: &[Flow]) -> Vec<[Vec<u8>; 3]> {
     let jobs = digests.iter().zip(&mut secrets).zip(flows);
     hasher.early_traffic_secrets(jobs.map(|((client_hello, out), flow)| EarlyTraffic {
         client_hello,
-        early_secret: flow.early_secret.as_bytes(),
+        early_secret: &flow.early_secret,
         out,
     }));
     let results = hashed.into_iter().zip(digests).zip(secrets);

@@ -8,7 +8,9 @@ use dtls_session::admission::{AddressPolicy, NoEarlyData};
 use dtls_session::client::{ClientSession, Framing, Offer};
 use dtls_session::handover::{HandoverError, IDENTITY_LEN, hand_over, take_over};
 use dtls_session::keys::KeyConfig;
-use dtls_session::schedule::{CipherSuite, EarlyRecord, RECORD_OVERHEAD_LEN};
+use dtls_session::schedule::{
+    CipherSuite, EarlyRecord, EarlySecret, LabelPrefix, RECORD_OVERHEAD_LEN,
+};
 use dtls_session::wire::{ClientHello, HANDSHAKE_HEADER_LEN};
 use dtls_session::{
     Arrival, Datagram, Engine, KeySecret, NewSession, ReplayProtection, ResumptionSecret,
@@ -456,9 +458,10 @@ impl World {
                 Verdict::Resume(resumed, _) => {
                     let flight = flight.expect("resumed, and no client sent it");
                     assert!(resumed.early_data().is_none());
+                    let derived = |early: &EarlySecret| early.derived(LabelPrefix::Dtls13);
                     assert_eq!(
-                        resumed.early_secret().expect("there is one").as_bytes(),
-                        flight.offer.session().early_secret().as_bytes()
+                        derived(&resumed.early_secret().expect("there is one")).as_bytes(),
+                        derived(flight.offer.session().early_secret()).as_bytes()
                     );
                 }
                 Verdict::Retransmission => {

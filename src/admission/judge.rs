@@ -12,7 +12,7 @@ use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike};
 use crate::schedule::wide::{EarlyTraffic, Hello, WideHasher};
 use crate::schedule::{CipherSuite, Transcript};
 use crate::sync::seeded;
-use crate::ticket::{EncryptedTicket, OpenError, Origin, Payload, Scratch};
+use crate::ticket::{EncryptedTicket, OpenError, Origin, Payload, Scratch, in_short};
 use crate::time::UnixMillis;
 use crate::wire::{AlertDescription, ClientHello, HandshakeType, PskIdentity};
 
@@ -148,7 +148,7 @@ impl<'k> Judge<'_, 'k> {
             0 => None,
             alpn => hello
                 .alpn()
-                .find(|protocol| context(&mut names.alpn, key, protocol) == alpn),
+                .find(|protocol| in_short(context(&mut names.alpn, key, protocol)) == alpn),
         };
         let same_alpn = match session.alpn {
             0 => hello.alpn().next().is_none(),
@@ -258,7 +258,8 @@ impl<'k> Judge<'_, 'k> {
             return flow.decision;
         };
         let sent = &opened.sent;
-        let from_where_it_was_issued = opened.resumed.session.address == sent.address;
+        let from_where_it_was_issued =
+            origin.key.address(sent.address) == opened.resumed.session.address;
         if retransmissions.contains(sent, self.now) {
             flow.arrival.address_verified |= from_where_it_was_issued;
             return Decision::Retransmission;

@@ -138,7 +138,7 @@ impl<'a> Resumed<'a> {
     /// The secret with which the key schedule goes on (RFC 8446, 7.1).
     #[must_use]
     pub fn early_secret(&self) -> Option<EarlySecret> {
-        EarlySecret::from_bytes(self.suite.hash(), self.session.early_secret)
+        EarlySecret::from_kept(self.suite.hash(), self.session.early_secret)
     }
 
     /// The transcript up to and with the ClientHello.

@@ -5,19 +5,29 @@ use std::fmt;
 use super::HashAlgorithm;
 use super::hash::{Digest, Hash};
 use super::hkdf::{self, Expander, LabelPrefix, Secret};
-use super::hmac::HmacKey;
+use super::hmac::{HmacKey, midstates_len};
 use crate::Error;
 use crate::wipe::scrubbed;
 
 /// The early secret of a PSK. All that a PSK is good for follows from it. Wiped when dropped.
+///
+/// It is used for nothing but HMAC, as the key. So what remains of one of SHA-256 are the chaining
+/// values of that key, which saves two compressions each time. Those of SHA-384 would take as much
+/// room again as two such secrets.
 #[derive(Clone)]
-pub struct EarlySecret(Secret);
+pub struct EarlySecret(Kept);
+
+#[derive(Clone)]
+enum Kept {
+    Key(HmacKey),
+    Secret(Secret),
+}
 
 impl EarlySecret {
     /// The early secret of `psk`.
     #[must_use]
     pub fn from_psk(hash: HashAlgorithm, psk: &[u8]) -> Self {
-        scrubbed(|| Self(hkdf::extract(hash, Secret::zero(hash).as_bytes(), psk)))
+        scrubbed(|| Self::of(hkdf::extract(hash, Secret::zero(hash).as_bytes(), psk)))
     }
 
     /// The early secret of a handshake without a PSK, from which its handshake secret follows.
@@ -26,25 +36,62 @@ impl EarlySecret {
         Self::from_psk(hash, Secret::zero(hash).as_bytes())
     }
 
-    /// The early secret that consists of `bytes`, if they are as many as `hash` puts out.
+    /// The early secret that consists of `bytes`, if they are as many as `hash` puts out: 32 for
+    /// SHA-256, 48 for SHA-384.
     #[must_use]
-    #[inline]
     pub fn from_bytes(hash: HashAlgorithm, bytes: &[u8]) -> Option<Self> {
-        Secret::from_bytes(hash, bytes).map(Self)
+        scrubbed(|| Secret::from_bytes(hash, bytes).map(Self::of))
     }
 
-    /// Its bytes: 32 for SHA-256, 48 for SHA-384.
+    fn of(secret: Secret) -> Self {
+        Self(match secret.hash() {
+            hash @ HashAlgorithm::Sha256 => Kept::Key(HmacKey::new(hash, secret.as_bytes())),
+            HashAlgorithm::Sha384 => Kept::Secret(secret),
+        })
+    }
+
+    /// Bytes in which an early secret is kept: 64 for SHA-256, 48 for SHA-384.
+    #[must_use]
+    pub const fn kept_len(hash: HashAlgorithm) -> usize {
+        match hash {
+            HashAlgorithm::Sha256 => midstates_len(hash),
+            HashAlgorithm::Sha384 => hash.output_len(),
+        }
+    }
+
+    /// Writes what is kept of it, from which [`from_kept`](Self::from_kept) makes it again, and
+    /// returns how many bytes that were; `None`, and nothing written, if `out` is shorter than
+    /// [`kept_len`](Self::kept_len). Whoever has them has the early secret.
+    pub fn to_kept(&self, out: &mut [u8]) -> Option<usize> {
+        match &self.0 {
+            Kept::Key(key) => key.to_midstates(out),
+            Kept::Secret(secret) => {
+                let bytes = secret.as_bytes();
+                out.get_mut(..bytes.len())?.copy_from_slice(bytes);
+                Some(bytes.len())
+            }
+        }
+    }
+
+    /// The early secret of which `bytes` were kept, if they are as many as
+    /// [`kept_len`](Self::kept_len) says.
     #[must_use]
     #[inline]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+    pub fn from_kept(hash: HashAlgorithm, bytes: &[u8]) -> Option<Self> {
+        Some(Self(match hash {
+            HashAlgorithm::Sha256 => Kept::Key(HmacKey::from_midstates(hash, bytes)?),
+            HashAlgorithm::Sha384 => Kept::Secret(Secret::from_bytes(hash, bytes)?),
+        }))
     }
 
     /// The hash of the PSK.
     #[must_use]
     #[inline]
     pub const fn hash(&self) -> HashAlgorithm {
-        self.0.hash()
+        match &self.0 {
+            Kept::Key(key) => key.hash(),
+            Kept::Secret(secret) => secret.hash(),
+        }
     }
 
     /// The secret `binder_key` of a resumption PSK ("res binder").
@@ -73,7 +120,24 @@ impl EarlySecret {
         transcript_hash: &Digest,
     ) -> Secret {
         let transcript_hash = transcript_hash.as_bytes();
-        scrubbed(|| Expander::new(prefix, &self.0).secret(b"c e traffic", transcript_hash))
+        scrubbed(|| {
+            self.expander(prefix)
+                .secret(b"c e traffic", transcript_hash)
+        })
+    }
+
+    /// `early_exporter_master_secret`, from the hash of the whole ClientHello.
+    #[must_use]
+    pub fn early_exporter_master_secret(
+        &self,
+        prefix: LabelPrefix,
+        transcript_hash: &Digest,
+    ) -> Secret {
+        let transcript_hash = transcript_hash.as_bytes();
+        scrubbed(|| {
+            self.expander(prefix)
+                .secret(b"e exp master", transcript_hash)
+        })
     }
 
     /// The salt from which the handshake secret is extracted ("derived").
@@ -85,7 +149,14 @@ impl EarlySecret {
     /// Derive-Secret over no messages.
     fn derive_from_nothing(&self, prefix: LabelPrefix, label: &[u8]) -> Secret {
         let nothing = Hash::digest(self.hash(), &[]);
-        Expander::new(prefix, &self.0).secret(label, nothing.as_bytes())
+        self.expander(prefix).secret(label, nothing.as_bytes())
+    }
+
+    fn expander(&self, prefix: LabelPrefix) -> Expander {
+        match &self.0 {
+            Kept::Key(key) => Expander::of_key(prefix, key.clone()),
+            Kept::Secret(secret) => Expander::new(prefix, secret),
+        }
     }
 }
 
@@ -123,13 +194,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_early_secret_comes_back_from_its_bytes() {
+    fn an_early_secret_comes_back_from_its_bytes_and_from_what_is_kept() {
         for hash in [HashAlgorithm::Sha256, HashAlgorithm::Sha384] {
+            let bytes = hkdf::extract(hash, Secret::zero(hash).as_bytes(), b"psk");
             let early = EarlySecret::from_psk(hash, b"psk");
-            let back = EarlySecret::from_bytes(hash, early.as_bytes()).unwrap();
-            let sign = |early: &EarlySecret| early.binder_key(LabelPrefix::Dtls13).sign(&[b"x"]);
-            assert!(sign(&back) == sign(&early));
-            assert!(EarlySecret::from_bytes(hash, &early.as_bytes()[1..]).is_none());
+            let same = |other: &EarlySecret| {
+                other.hash() == hash
+                    && [LabelPrefix::Dtls13, LabelPrefix::Tls13]
+                        .iter()
+                        .all(|prefix| {
+                            other.derived(*prefix).as_bytes() == early.derived(*prefix).as_bytes()
+                        })
+            };
+            assert!(same(
+                &EarlySecret::from_bytes(hash, bytes.as_bytes()).unwrap()
+            ));
+            assert!(EarlySecret::from_bytes(hash, &bytes.as_bytes()[1..]).is_none());
+            let (mut kept, len) = ([0; 65], EarlySecret::kept_len(hash));
+            assert_eq!(early.to_kept(&mut kept[..len - 1]), None);
+            assert_eq!(early.to_kept(&mut kept), Some(len));
+            assert!(same(&EarlySecret::from_kept(hash, &kept[..len]).unwrap()));
+            for other in [len - 1, len + 1] {
+                assert!(EarlySecret::from_kept(hash, &kept[..other]).is_none());
+            }
+            assert!(!same(&EarlySecret::from_psk(hash, b"another")));
             assert_eq!(format!("{early:?}"), format!("EarlySecret({hash:?})"));
         }
     }

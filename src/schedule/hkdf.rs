@@ -162,10 +162,14 @@ pub(super) struct Expander {
 impl Expander {
     #[inline]
     pub(super) fn new(prefix: LabelPrefix, secret: &Secret) -> Self {
-        Self {
-            prefix,
-            key: HmacKey::new(secret.hash, secret.as_bytes()),
-        }
+        let key = HmacKey::new(secret.hash, secret.as_bytes());
+        Self { prefix, key }
+    }
+
+    /// Of a secret that is the key of an HMAC already.
+    #[inline]
+    pub(super) fn of_key(prefix: LabelPrefix, key: HmacKey) -> Self {
+        Self { prefix, key }
     }
 
     /// HKDF-Expand-Label for what the key schedule itself derives, whose lengths all fit: a label

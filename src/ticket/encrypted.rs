@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::hint::black_box;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::state::{BIRTH, STATE_MAX, SessionState, from_millis48, millis48};
+use super::head::{BIRTH, HEAD, Head};
+use super::state::{STATE_MAX, SessionState, mapped};
 use crate::error::Error;
 use crate::keys::{BirthPlace, Issuer, KeyId, KeySnapshot, NONCE_LEN, NoSerial, Place, TicketKey};
 use crate::time::UnixMillis;
@@ -15,14 +17,11 @@ const HEADER: usize = 8 + 8 + NONCE_LEN;
 const TAG: usize = 16;
 const BLOCK: usize = 16;
 
-/// First byte of an opaque payload; a native one begins with the low byte of its suite. Behind it
-/// both have the birth place.
+/// The kind of an opaque payload; a native one has the low byte of its suite.
 const OPAQUE: u8 = 0xff;
-/// Kind, birth place, bytes of padding, lifetime, issued.
-const OPAQUE_HEAD: usize = 16;
 
 /// The longest payload of an opaque ticket, in bytes.
-pub const OPAQUE_MAX: usize = STATE_MAX - OPAQUE_HEAD;
+pub const OPAQUE_MAX: usize = STATE_MAX - HEAD;
 
 /// The longest ticket, in bytes.
 pub const TICKET_MAX: usize = HEADER + STATE_MAX + TAG;
@@ -156,15 +155,16 @@ pub enum Payload<'a> {
 impl<'a> Payload<'a> {
     #[inline]
     pub(crate) fn decode(plaintext: &'a [u8]) -> Option<Self> {
-        if plaintext.first() != Some(&OPAQUE) {
-            return SessionState::decode(plaintext).map(Self::Session);
+        let (head, rest) = plaintext.split_first_chunk()?;
+        let head = Head::decode(head);
+        let rest = rest.get(..rest.len().checked_sub(head.padding.into())?)?;
+        if head.kind != OPAQUE {
+            return SessionState::decode(&head, rest).map(Self::Session);
         }
-        let (head, rest) = plaintext.split_first_chunk::<OPAQUE_HEAD>()?;
-        let [_, _, _, _, _, _, padding, l0, l1, l2, a, b, c, d, e, f] = *head;
         Some(Self::Opaque {
-            bytes: rest.get(..rest.len().checked_sub(padding.into())?)?,
-            issued: from_millis48([a, b, c, d, e, f]),
-            lifetime: u32::from_be_bytes([0, l0, l1, l2]),
+            bytes: rest,
+            issued: head.issued,
+            lifetime: head.lifetime,
         })
     }
 
@@ -355,9 +355,14 @@ impl<'k> Birth<'k> {
         self.key.age_add(self.lane, self.serial)
     }
 
-    /// See [`TicketKey::context`].
+    /// See [`TicketKey::context`]; 0 if there is none.
     pub(crate) fn context(&self, name: Option<&[u8]>) -> u64 {
         name.map_or(0, |name| self.key.context(name))
+    }
+
+    /// See [`TicketKey::address`].
+    pub(crate) fn address(&self, address: IpAddr) -> u64 {
+        self.key.address(mapped(address))
     }
 
     /// Makes room for the bit that says whether the ticket was used.
@@ -384,23 +389,25 @@ impl<'k> Birth<'k> {
         lifetime: u32,
         out: &mut [u8],
     ) -> Result<usize, Error> {
-        let written = OPAQUE_HEAD + bytes.len();
+        let written = HEAD + bytes.len();
         let len = written.next_multiple_of(BLOCK);
-        let padding = (len - written) as u8;
-        let [0, lifetime @ ..] = lifetime.to_be_bytes() else {
-            return Err(Error::Length("lifetime of a ticket"));
-        };
         let needed = HEADER + len + TAG;
-        let out = out
-            .get_mut(..needed)
+        let room = out
+            .get_mut(HEADER..HEADER + len)
             .ok_or(Error::BufferTooSmall { needed })?;
-        let room = &mut out[HEADER..HEADER + len];
-        room[0] = OPAQUE;
-        room[6] = padding;
-        room[7..10].copy_from_slice(&lifetime);
-        room[10..16].copy_from_slice(&millis48(issued));
-        room[OPAQUE_HEAD..written].copy_from_slice(bytes);
-        room[written..].fill(0);
+        let (head, rest) = room
+            .split_first_chunk_mut()
+            .ok_or(Error::Length("ticket"))?;
+        let wrote = Head {
+            kind: OPAQUE,
+            padding: (len - written) as u8,
+            issued,
+            lifetime,
+        }
+        .encode(head);
+        wrote.ok_or(Error::Length("lifetime of a ticket"))?;
+        rest[..bytes.len()].copy_from_slice(bytes);
+        rest[bytes.len()..].fill(0);
         self.seal_written(len, out)
     }
 

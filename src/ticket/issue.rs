@@ -7,7 +7,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::encrypted::{Birth, TICKET_MAX};
-use super::state::{HOST_DATA_MAX, SessionState, mapped};
+use super::state::{HOST_DATA_MAX, SessionState, in_short};
 use crate::error::Error;
 use crate::keys::KeySnapshot;
 use crate::schedule::{
@@ -50,7 +50,8 @@ pub struct NewSession<'a> {
     pub server_name: Option<&'a [u8]>,
     /// The application protocol that was selected, if any: early data is good for it only.
     pub alpn: Option<&'a [u8]>,
-    /// When the peers last made a full handshake: now, or as the resumed session says.
+    /// When the peers last made a full handshake: now, or as the resumed session says. A ticket
+    /// remembers the second.
     pub authenticated: UnixMillis,
     /// Bytes of the host's own, at most [`HOST_DATA_MAX`], which come back with the ticket.
     pub host_data: &'a [u8],
@@ -97,6 +98,8 @@ pub(crate) fn issue(
     let binder_key = early_secret.binder_key(LabelPrefix::Dtls13);
     let mut midstates = Zeroizing::new([0; MAX_MIDSTATES_LEN]);
     let midstates_len = binder_key.to_midstates(&mut *midstates).unwrap_or(0);
+    let mut kept = Zeroizing::new([0; MAX_MIDSTATES_LEN]);
+    let kept_len = early_secret.to_kept(&mut *kept).unwrap_or(0);
 
     let expiry = now.saturating_add(Duration::from_secs(lifetime.into()));
     let birth = Birth::new(keys, lane, expiry)?;
@@ -111,11 +114,11 @@ pub(crate) fn issue(
         lifetime,
         age_add: birth.age_add(),
         max_early_data,
-        address: mapped(peer),
+        address: birth.address(peer),
         server_name: birth.context(session.server_name),
-        alpn: birth.context(session.alpn),
+        alpn: in_short(birth.context(session.alpn)),
         authenticated: session.authenticated,
-        early_secret: early_secret.as_bytes(),
+        early_secret: &kept[..kept_len],
         binder_midstates: &midstates[..midstates_len],
         host_data: session.host_data,
     };

@@ -1,6 +1,7 @@
 //! Tickets: what is inside, how it is sealed, and how it is opened.
 
 mod encrypted;
+mod head;
 mod issue;
 mod state;
 
@@ -12,4 +13,4 @@ pub use state::{HOST_DATA_MAX, SessionState};
 
 pub(crate) use encrypted::Origin;
 pub(crate) use issue::{IssueRules, issue};
-pub(crate) use state::mapped;
+pub(crate) use state::{in_short, mapped};

@@ -2,28 +2,23 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::ops::Range;
 use std::time::Duration;
 
-use crate::keys::BIRTH_LEN;
-use crate::schedule::{CipherSuite, midstates_len};
+use super::head::{HEAD, Head};
+use crate::schedule::{CipherSuite, EarlySecret, midstates_len};
 use crate::time::UnixMillis;
 
 /// Bytes of its own that a host can put into a ticket.
 pub const HOST_DATA_MAX: usize = 256;
 
-/// Before the secrets: kind, birth place, length of host data, lifetime, age_add, max_early_data,
-/// issued, authenticated, address, server name, protocol.
-const HEAD: usize = 64;
-
-/// Where every ticket, opaque ones too, holds its birth place.
-pub(super) const BIRTH: Range<usize> = 1..1 + BIRTH_LEN;
+/// Between head and secrets: age_add, max_early_data, authenticated, protocol, server name, address.
+const FIELDS: usize = 32;
 
 /// A whole number of AES blocks, which is what `ring` opens fastest.
 const BLOCK: usize = 16;
 
 /// The longest encoding of a state.
-pub(super) const STATE_MAX: usize = HEAD + 48 + 128 + HOST_DATA_MAX;
+pub(super) const STATE_MAX: usize = HEAD + FIELDS + 48 + 128 + HOST_DATA_MAX;
 
 /// A session, as a ticket carries it: everything that a resumption needs, in place of the PSK.
 ///
@@ -40,14 +35,16 @@ pub struct SessionState<'a> {
     pub age_add: u32,
     /// Bytes of early data that the client may send; 0: none.
     pub max_early_data: u32,
-    /// The address to which the ticket was issued. IPv4 addresses are mapped.
-    pub address: Ipv6Addr,
+    /// Keyed hash of the address to which the ticket was issued.
+    pub(crate) address: u64,
     /// Keyed hash of the server name; 0: the session had none.
     pub(crate) server_name: u64,
-    /// Keyed hash of the application protocol; 0: the session had none.
-    pub(crate) alpn: u64,
-    /// When the peers last made a full handshake, however many resumptions ago.
+    /// Keyed hash of the application protocol, [in short](in_short); 0: the session had none.
+    pub(crate) alpn: u32,
+    /// When the peers last made a full handshake, however many resumptions ago: in the second that
+    /// begins then.
     pub authenticated: UnixMillis,
+    /// As it is [kept](EarlySecret::to_kept).
     pub(crate) early_secret: &'a [u8],
     pub(crate) binder_midstates: &'a [u8],
     /// The host's own bytes.
@@ -62,54 +59,60 @@ impl SessionState<'_> {
             .saturating_add(Duration::from_secs(self.lifetime.into()))
     }
 
-    /// Writes the state, padded to whole blocks, all but its birth place, and returns its length; `None` if `out` or the
-    /// host's data do not fit.
+    /// Writes the state, padded to whole blocks, all but its birth place, and returns its length;
+    /// `None` if `out` or the host's data do not fit.
     pub(super) fn encode(&self, out: &mut [u8]) -> Option<usize> {
-        let secrets = HEAD + self.early_secret.len();
-        let host = secrets + self.binder_midstates.len();
-        let len = (host + self.host_data.len()).next_multiple_of(BLOCK);
         if self.host_data.len() > HOST_DATA_MAX {
             return None;
         }
+        let parts = [self.early_secret, self.binder_midstates, self.host_data];
+        let written = HEAD + FIELDS + parts.iter().map(|part| part.len()).sum::<usize>();
+        let len = written.next_multiple_of(BLOCK);
         let out = out.get_mut(..len)?;
-        out[0] = self.suite.code().to_be_bytes()[1];
-        out[6..8].copy_from_slice(&u16::try_from(self.host_data.len()).ok()?.to_be_bytes());
-        out[8..12].copy_from_slice(&self.lifetime.to_be_bytes());
-        out[12..16].copy_from_slice(&self.age_add.to_be_bytes());
-        out[16..20].copy_from_slice(&self.max_early_data.to_be_bytes());
-        out[20..26].copy_from_slice(&millis48(self.issued));
-        out[26..32].copy_from_slice(&millis48(self.authenticated));
-        out[32..48].copy_from_slice(&self.address.octets());
-        out[48..56].copy_from_slice(&self.server_name.to_be_bytes());
-        out[56..64].copy_from_slice(&self.alpn.to_be_bytes());
-        out[HEAD..secrets].copy_from_slice(self.early_secret);
-        out[secrets..host].copy_from_slice(self.binder_midstates);
-        out[host..host + self.host_data.len()].copy_from_slice(self.host_data);
-        out[host + self.host_data.len()..].fill(0);
+        let (head, rest) = out.split_first_chunk_mut()?;
+        Head {
+            kind: self.suite.code().to_be_bytes()[1],
+            padding: (len - written) as u8,
+            issued: self.issued,
+            lifetime: self.lifetime,
+        }
+        .encode(head)?;
+        let (fields, mut rest) = rest.split_first_chunk_mut::<FIELDS>()?;
+        fields[..4].copy_from_slice(&self.age_add.to_be_bytes());
+        fields[4..8].copy_from_slice(&self.max_early_data.to_be_bytes());
+        fields[8..12].copy_from_slice(&seconds32(self.authenticated));
+        fields[12..16].copy_from_slice(&self.alpn.to_be_bytes());
+        fields[16..24].copy_from_slice(&self.server_name.to_be_bytes());
+        fields[24..].copy_from_slice(&self.address.to_be_bytes());
+        for part in parts {
+            let to;
+            (to, rest) = rest.split_at_mut(part.len());
+            to.copy_from_slice(part);
+        }
+        rest.fill(0);
         Some(len)
     }
 }
 
 impl<'a> SessionState<'a> {
-    /// Reads a state. `None` can only mean a ticket of another version of this format, since the
-    /// bytes have been authenticated.
+    /// Reads the state behind `head`. `None` can only mean a ticket of another version of this
+    /// format, since the bytes have been authenticated.
     #[inline]
-    pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
-        let suite = CipherSuite::from_code(0x1300 | u16::from(head[0]))?;
-        let (early_secret, rest) = rest.split_at_checked(suite.hash().output_len())?;
-        let (binder_midstates, rest) = rest.split_at_checked(midstates_len(suite.hash()))?;
-        let host_data = rest.get(..usize::from(u16::from_be_bytes(field(head, 6))))?;
+    pub(super) fn decode(head: &Head, bytes: &'a [u8]) -> Option<Self> {
+        let (fields, rest) = bytes.split_first_chunk::<FIELDS>()?;
+        let suite = CipherSuite::from_code(0x1300 | u16::from(head.kind))?;
+        let (early_secret, rest) = rest.split_at_checked(EarlySecret::kept_len(suite.hash()))?;
+        let (binder_midstates, host_data) = rest.split_at_checked(midstates_len(suite.hash()))?;
         Some(Self {
             suite,
-            issued: from_millis48(field(head, 20)),
-            lifetime: u32::from_be_bytes(field(head, 8)),
-            age_add: u32::from_be_bytes(field(head, 12)),
-            max_early_data: u32::from_be_bytes(field(head, 16)),
-            address: Ipv6Addr::from(field::<16>(head, 32)),
-            server_name: u64::from_be_bytes(field(head, 48)),
-            alpn: u64::from_be_bytes(field(head, 56)),
-            authenticated: from_millis48(field(head, 26)),
+            issued: head.issued,
+            lifetime: head.lifetime,
+            age_add: u32::from_be_bytes(field(fields, 0)),
+            max_early_data: u32::from_be_bytes(field(fields, 4)),
+            authenticated: from_seconds32(field(fields, 8)),
+            alpn: u32::from_be_bytes(field(fields, 12)),
+            server_name: u64::from_be_bytes(field(fields, 16)),
+            address: u64::from_be_bytes(field(fields, 24)),
             early_secret,
             binder_midstates,
             host_data,
@@ -139,20 +142,30 @@ pub(crate) fn mapped(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// A time in 6 bytes, which are enough until the year 10889. A later one is taken for that: a ticket
-/// then has expired when it is issued.
-pub(super) fn millis48(time: UnixMillis) -> [u8; 6] {
-    let [_, _, millis @ ..] = time.0.min((1 << 48) - 1).to_be_bytes();
-    millis
+/// What a ticket holds of a protocol's hash: 32 bits. 0 for 0 only.
+#[inline]
+pub(crate) fn in_short(hash: u64) -> u32 {
+    match hash {
+        0 => 0,
+        _ => ((hash >> 32) as u32).max(1),
+    }
+}
+
+/// A time in seconds, in 4 bytes, which are enough until the year 2106. A later one is taken for
+/// that: a session then is taken for older than it is.
+fn seconds32(time: UnixMillis) -> [u8; 4] {
+    u32::try_from(time.0 / 1000)
+        .unwrap_or(u32::MAX)
+        .to_be_bytes()
 }
 
 #[inline]
-pub(super) fn from_millis48([a, b, c, d, e, f]: [u8; 6]) -> UnixMillis {
-    UnixMillis(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+fn from_seconds32(seconds: [u8; 4]) -> UnixMillis {
+    UnixMillis(u64::from(u32::from_be_bytes(seconds)) * 1000)
 }
 
-fn field<const N: usize>(head: &[u8; HEAD], at: usize) -> [u8; N] {
+fn field<const N: usize>(fields: &[u8; FIELDS], at: usize) -> [u8; N] {
     let mut field = [0; N];
-    field.copy_from_slice(&head[at..at + N]);
+    field.copy_from_slice(&fields[at..at + N]);
     field
 }

@@ -84,6 +84,7 @@ fn key() {
     let births = derivation.sign(&[&ISSUER, b"births"]);
     needle("kept/births", &births.as_bytes()[..16]);
     needle("kept/context", &expand("contexts")[..16]);
+    needle("kept/addresses", &expand("addresses"));
     for purpose in ["cookies", "handed over registers"] {
         let key = expand(purpose);
         let name = purpose.replace(' ', "-");
@@ -110,7 +111,18 @@ fn session_of(suite: CipherSuite) {
     let (master, psk, early) = secrets_of(suite);
     needle("master", master.as_bytes());
     needle("input/psk", psk.as_bytes());
-    needle("early/secret", early.as_bytes());
+    let zero = Secret::zero(suite.hash());
+    let bytes = hkdf::extract(suite.hash(), zero.as_bytes(), psk.as_bytes());
+    match suite.hash() {
+        // All that remains of it is a key of an HMAC.
+        hash @ HashAlgorithm::Sha256 => {
+            needle("input/early-secret", bytes.as_bytes());
+            let key = HmacKey::new(hash, bytes.as_bytes());
+            midstates("early/kept", &key, true);
+            midstates("words/kept", &key, false);
+        }
+        HashAlgorithm::Sha384 => needle("early/kept", bytes.as_bytes()),
+    }
     let binder = early.resumption_binder_secret(LabelPrefix::Dtls13);
     needle("input/binder-secret", binder.as_bytes());
     let salt = early.derived(LabelPrefix::Dtls13);

@@ -25,6 +25,14 @@ fn keep(name: &str, needles: &Needles) -> ClientSession {
     })
 }
 
+/// What a session of this suite has: keys of HMAC, but for an early secret of SHA-384.
+fn held(suite: &str) -> &'static [&'static str] {
+    match suite {
+        "aes256" => &["early/kept", "words"],
+        _ => &["words"],
+    }
+}
+
 #[test]
 fn an_offered_session_leaves_nothing_in_memory_when_it_is_dropped() {
     let scanner = Scanner::new();
@@ -35,7 +43,7 @@ fn an_offered_session_leaves_nothing_in_memory_when_it_is_dropped() {
         let server = Endpoint::new(peer(9, 5_684), Some(SNI));
         let kept = keep(name, &session);
         deep(|| store.store(server.clone(), kept, NOW)).unwrap();
-        scanner.assert_there(&session.of(&["early/secret", "words"]));
+        scanner.assert_there(&session.of(held(name)));
         scanner.assert_gone(&session.of(&["master", "input"]));
         // when it is offered, with early data,
         let mut offer = deep(|| {
@@ -50,7 +58,7 @@ fn an_offered_session_leaves_nothing_in_memory_when_it_is_dropped() {
         });
         let hello = format!("hello {name} {}", to_hex(&flight.client_hello));
         let all = session.and(&of_child(&hello));
-        scanner.assert_there(&all.of(&["early/secret", "words", "records"]));
+        scanner.assert_there(&all.of(&[held(name), &["records"]].concat()));
         scanner.assert_gone(&all.of(&["traffic", "input", "master"]));
         {
             let hello = offer.bind(&mut flight.client_hello.clone()).unwrap();
@@ -103,7 +111,7 @@ fn a_session_that_leaves_the_store_leaves_nothing_in_memory() {
         let store = SessionStore::new(config).unwrap();
         let kept = keep("aes128", &session);
         deep(|| store.store(server.clone(), kept, NOW)).unwrap();
-        scanner.assert_there(&session.of(&["early/secret", "words"]));
+        scanner.assert_there(&session.of(held("aes128")));
         let _store = deep(|| leave(store, &server));
         scanner.assert_gone(&session);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dtls_session::client::{Endpoint, SessionStore, StoreConfig};
 use dtls_session::schedule::{
     CipherSuite, ClientHelloHash, EarlySecret, Hash, HashAlgorithm, HmacKey, LabelPrefix,
-    RecordOpener, RecordSealer, Secret, TrafficKeys, Transcript, resumption_psk,
+    RecordOpener, RecordSealer, Secret, TrafficKeys, Transcript, hkdf, resumption_psk,
 };
 use dtls_session::ticket::Scratch;
 use dtls_session::wire::{Fragment, HandshakeType, NewSessionTicket, Reassembly};
@@ -80,7 +80,16 @@ fn nothing_secret_is_printed() {
     let binder_key = early.binder_key(LabelPrefix::Dtls13);
     let mut midstates = [0; 64];
     binder_key.to_midstates(&mut midstates).unwrap();
-    let mut secrets: Vec<&[u8]> = vec![&master, psk.as_bytes(), early.as_bytes(), &midstates];
+    let early_secret = hkdf::extract(hash, Secret::zero(hash).as_bytes(), psk.as_bytes());
+    let mut kept = [0; 64];
+    early.to_kept(&mut kept).unwrap();
+    let mut secrets: Vec<&[u8]> = vec![
+        &master,
+        psk.as_bytes(),
+        early_secret.as_bytes(),
+        &kept,
+        &midstates,
+    ];
 
     // The server's side.
     let key: [u8; 32] = std::array::from_fn(|n| 200 - n as u8);

@@ -5,8 +5,9 @@ use std::fmt;
 use crate::schedule::hash::{Running, Stream};
 use crate::schedule::{Digest, HashAlgorithm, Secret, Transcript, midstates_len};
 
-const BINDER_KEY_LEN: usize = midstates_len(HashAlgorithm::Sha256);
-const SECRET_LEN: usize = HashAlgorithm::Sha256.output_len();
+/// An HMAC key.
+const KEY_LEN: usize = midstates_len(HashAlgorithm::Sha256);
+const DIGEST_LEN: usize = HashAlgorithm::Sha256.output_len();
 
 /// A ClientHello that offers a PSK.
 pub struct Hello<'a> {
@@ -52,9 +53,9 @@ impl Hashed {
 pub struct EarlyTraffic<'a> {
     /// The transcript hash up to and with the ClientHello.
     pub client_hello: &'a Digest,
-    /// The early secret's bytes.
+    /// What is [kept](crate::schedule::EarlySecret::to_kept) of the early secret.
     pub early_secret: &'a [u8],
-    /// Where it goes; `None` if the early secret is not as long as the digest.
+    /// Where it goes; `None` if that is not as long as the digest's hash asks for.
     pub out: &'a mut Option<Secret>,
 }
 
@@ -71,15 +72,15 @@ pub(super) struct Sha256Hello<'a> {
     pub(super) body: &'a [u8],
     /// At least a block, and at most the body.
     pub(super) truncated_len: usize,
-    pub(super) binder_key: &'a [u8; BINDER_KEY_LEN],
+    pub(super) binder_key: &'a [u8; KEY_LEN],
     pub(super) out: &'a mut Option<Hashed>,
 }
 
 /// An [`EarlyTraffic`] that is wide.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Sha256EarlyTraffic<'a> {
-    pub(super) client_hello: &'a [u8; SECRET_LEN],
-    pub(super) early_secret: &'a [u8; SECRET_LEN],
+    pub(super) client_hello: &'a [u8; DIGEST_LEN],
+    pub(super) early_secret: &'a [u8; KEY_LEN],
     pub(super) out: &'a mut Option<Secret>,
 }
 
@@ -89,7 +90,7 @@ impl<'a> Hello<'a> {
     pub(super) fn is_wide(&self) -> bool {
         let hash = self.transcript.hash();
         hash == HashAlgorithm::Sha256
-            && self.binder_key.len() == BINDER_KEY_LEN
+            && self.binder_key.len() == KEY_LEN
             && (64..=self.body.len()).contains(&self.truncated_len)
     }
 
@@ -113,7 +114,7 @@ impl<'a> EarlyTraffic<'a> {
     /// Whether it can be derived at once with others.
     #[inline]
     pub(super) fn is_wide(&self) -> bool {
-        [self.client_hello.as_bytes(), self.early_secret].map(<[u8]>::len) == [SECRET_LEN; 2]
+        self.client_hello.hash() == HashAlgorithm::Sha256 && self.early_secret.len() == KEY_LEN
     }
 
     /// The same, if it is wide.

@@ -254,7 +254,7 @@ mod tests {
                 body: [bytes(2, len), bytes(5, binders)].concat(),
                 truncated_len: len,
                 binder_key: bytes(3, midstates_len(hash)),
-                early_secret: bytes(4, hash.output_len()),
+                early_secret: bytes(4, EarlySecret::kept_len(hash)),
             }
         }
 
@@ -313,7 +313,7 @@ mod tests {
         transcript.add(HandshakeType::SERVER_HELLO, &[5; 90]);
         let binder_key = HmacKey::from_midstates(flow.hash, &flow.binder_key);
         let binder = binder_key.map(|key| key.sign(&[signed.as_bytes()]).as_bytes().to_vec());
-        let early_secret = EarlySecret::from_bytes(flow.hash, &flow.early_secret);
+        let early_secret = EarlySecret::from_kept(flow.hash, &flow.early_secret);
         let secret = early_secret.map(|early_secret| {
             let secret = early_secret.client_early_traffic_secret(LabelPrefix::Dtls13, &digest);
             secret.as_bytes().to_vec()

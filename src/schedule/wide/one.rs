@@ -23,7 +23,7 @@ pub(super) fn client_hello(hello: Hello<'_>) {
 
 /// As [`WideHasher::early_traffic_secrets`](super::WideHasher::early_traffic_secrets).
 pub(super) fn early_traffic_secret(job: EarlyTraffic<'_>) {
-    let early_secret = EarlySecret::from_bytes(job.client_hello.hash(), job.early_secret);
+    let early_secret = EarlySecret::from_kept(job.client_hello.hash(), job.early_secret);
     *job.out = early_secret.map(|early_secret| {
         early_secret.client_early_traffic_secret(LabelPrefix::Dtls13, job.client_hello)
     });

@@ -157,7 +157,8 @@ fn sign(
 
 fn early_secrets(hellos: &Rc<[Hello]>) -> Contestant {
     let hasher = WideHasher::detect();
-    let key = secret();
+    let mut key = [0; EarlySecret::kept_len(HashAlgorithm::Sha256)];
+    secret().to_kept(&mut key).expect("room");
     let mut hashed = begun();
     sign(hasher, &binder_key(), &mut hashed, hellos, usize::MAX);
     let digests: Vec<_> = hashed.iter().map(Transcript::digest).collect();
@@ -168,7 +169,7 @@ fn early_secrets(hellos: &Rc<[Hello]>) -> Contestant {
                 let jobs = digests.iter().zip(&mut secrets);
                 hasher.early_traffic_secrets(jobs.map(|(client_hello, out)| EarlyTraffic {
                     client_hello,
-                    early_secret: key.as_bytes(),
+                    early_secret: &key,
                     out,
                 }));
                 black_box(&secrets);

@@ -15,7 +15,7 @@ use super::sha_ni::{
 };
 use super::{DIGEST_AT, Hashed, INFO_BLOCK, Secret, Sha256EarlyTraffic, Sha256Hello};
 use crate::schedule::HashAlgorithm;
-use crate::schedule::hash::{Stream, Word};
+use crate::schedule::hash::Stream;
 
 impl ShaNi {
     /// As [`WideHasher::client_hellos`](crate::schedule::wide::WideHasher::client_hellos), for
@@ -61,9 +61,7 @@ fn client_hellos<const N: usize>(hellos: &mut [Option<Sha256Hello<'_>>; N]) {
         (to_end[i], rest) = full.end(i, body, begin..body.len(), total);
         store_block(rest, &mut hello.stream.buffer);
         hello.stream.total = total.wrapping_add(body.len() as u64);
-        let (halves, _) = hello.binder_key.as_chunks();
-        inner[i] = State::from_digest(&halves[0]);
-        outer[i] = State::from_digest(&halves[1]);
+        [inner[i], outer[i]] = midstates(hello.binder_key);
     }
     compress(&mut states, &mut first);
     compress_blocks(&mut states, to_binders);
@@ -84,17 +82,10 @@ fn client_hellos<const N: usize>(hellos: &mut [Option<Sha256Hello<'_>>; N]) {
 #[inline(never)]
 #[target_feature(enable = "sha,avx")]
 fn early_traffic_secrets<const N: usize>(jobs: &mut [Option<Sha256EarlyTraffic<'_>>; N]) {
-    let [mut inner, mut outer] = [[State::load(&u32::INITIAL); N]; 2];
-    let [mut words, mut info] = [[ZERO; N]; 2];
-    for (pad, states) in [(0x3636_3636, &mut inner), (0x5c5c_5c5c, &mut outer)] {
-        let pad = _mm_set1_epi32(pad);
-        for (words, job) in words.iter_mut().zip(jobs.iter().flatten()) {
-            let [low, high] = load(job.early_secret);
-            let low = _mm_xor_si128(big_endian(low), pad);
-            let high = _mm_xor_si128(big_endian(high), pad);
-            *words = [low, high, pad, pad];
-        }
-        compress(states, &mut words);
+    let [mut inner, mut outer] = [[State::ZERO; N]; 2];
+    let mut info = [ZERO; N];
+    for (i, job) in jobs.iter().flatten().enumerate() {
+        [inner[i], outer[i]] = midstates(job.early_secret);
     }
     // The places of the digest are zeros.
     const { assert!(DIGEST_AT == 16 + 5) };
@@ -111,6 +102,17 @@ fn early_traffic_secrets<const N: usize>(jobs: &mut [Option<Sha256EarlyTraffic<'
         let out = job.out.insert(Secret::zero(HashAlgorithm::Sha256));
         secret.store_digest(out.sha256_mut());
     }
+}
+
+/// The chaining values of the inner and the outer hash of an HMAC key.
+#[inline]
+#[target_feature(enable = "avx")]
+fn midstates(key: &[u8; 64]) -> [State; 2] {
+    let mut midstates = [State::ZERO; 2];
+    for (state, half) in midstates.iter_mut().zip(key.as_chunks().0) {
+        *state = State::from_digest(half);
+    }
+    midstates
 }
 
 /// The MACs over the last blocks `words`, from the chaining values of the inner and the outer

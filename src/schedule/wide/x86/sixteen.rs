@@ -47,10 +47,7 @@ fn client_hellos(hellos: &mut [Option<Sha256Hello<'_>>]) {
     for (key, hello) in keys.iter_mut().zip(hellos.iter().flatten()) {
         *key = hello.binder_key;
     }
-    // The two midstates of a key.
-    let [a, b, c, d, e, f, g, h, outer @ ..] = load_blocks(&keys);
-    let inner = [a, b, c, d, e, f, g, h];
-    let mac = hmac(inner, outer, &padded(&transcripts.truncated));
+    let mac = hmac(&keys, &padded(&transcripts.truncated));
     store_digests(&mac, &mut binders);
 
     for (lane, hello) in hellos.iter_mut().flatten().take(LANES).enumerate() {
@@ -110,15 +107,12 @@ fn transcripts(hellos: &[Option<Sha256Hello<'_>>]) -> Transcripts {
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn early_traffic_secrets(jobs: &mut [Option<Sha256EarlyTraffic<'_>>]) {
-    let [mut keys, mut hellos] = [[&[0; 32]; LANES]; 2];
+    let mut keys = [&[0; 64]; LANES];
+    let mut hellos = [&[0; 32]; LANES];
     for (lane, job) in jobs.iter().flatten().take(LANES).enumerate() {
         keys[lane] = job.early_secret;
         hellos[lane] = job.client_hello;
     }
-    let mut key = load_digests(&keys);
-    let inner = key_block(&key, 0x3636_3636);
-    let outer = key_block(&key, 0x5c5c_5c5c);
-    key.zeroize();
     let mut info = [_mm512_setzero_si512(); 16];
     for (word, bytes) in info.iter_mut().zip(INFO_BLOCK.as_chunks().0) {
         *word = _mm512_set1_epi32(i32::from_be_bytes(*bytes));
@@ -130,7 +124,7 @@ fn early_traffic_secrets(jobs: &mut [Option<Sha256EarlyTraffic<'_>>]) {
         info[word] = _mm512_or_si512(info[word], _mm512_srli_epi32::<8>(digest));
         info[word + 1] = _mm512_or_si512(info[word + 1], _mm512_slli_epi32::<24>(digest));
     }
-    let mut mac = hmac(inner, outer, &info);
+    let mut mac = hmac(&keys, &info);
     let mut secrets = [[0; 32]; LANES];
     store_digests(&mac, &mut secrets);
     mac.zeroize();
@@ -141,29 +135,16 @@ fn early_traffic_secrets(jobs: &mut [Option<Sha256EarlyTraffic<'_>>]) {
     overwrite(secrets.as_flattened_mut());
 }
 
-/// The MACs over a last block, from the chaining values of the inner and the outer hash.
+/// The MACs over a last block, from the two chaining values of each key.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn hmac(mut inner: States, mut outer: States, last: &Words) -> States {
+fn hmac(keys: &[&[u8; 64]; LANES], last: &Words) -> States {
+    let [a, b, c, d, e, f, g, h, mut outer @ ..] = load_blocks(keys);
+    let mut inner = [a, b, c, d, e, f, g, h];
     compress(&mut inner, last);
     compress(&mut outer, &padded(&inner));
     inner.zeroize();
     outer
-}
-
-/// The chaining value behind the first block of an HMAC: the key, combined with `pad`.
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn key_block(key: &States, pad: i32) -> States {
-    let pad = _mm512_set1_epi32(pad);
-    let mut block = [pad; 16];
-    for (word, key) in block.iter_mut().zip(key) {
-        *word = _mm512_xor_si512(pad, *key);
-    }
-    let mut states = load_states(&[&u32::INITIAL; LANES]);
-    compress(&mut states, &block);
-    block.zeroize();
-    states
 }
 
 /// The last block of a hash of one block and a digest.
