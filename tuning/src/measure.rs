@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::common::admission::{Gateway, ROUND, reject};
+use crate::common::admission::{Gateway, ROUND, WARM_UP, reject};
 use crate::common::contest::{Entrant, Lap, race};
 use crate::common::replay::{Opened, dash_map, filled_within};
 use crate::common::tickets::{issue, open_native, seal_opaque};
@@ -31,7 +31,7 @@ pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
 
     eprintln!("issuing {tickets} tickets, and filling a map with as many");
     // As many as the race needs: later ones would have their bits close together.
-    let clients = (2 * rounds + 1) * ROUND;
+    let clients = (2 * rounds + 1) * (WARM_UP + ROUND);
     let clients = clients.min(tickets / 2);
     let start = Instant::now();
     let gateway = Gateway::within(tickets, clients, effort.patience / 5 * 3);
