@@ -127,7 +127,7 @@ fn body(script: &mut Script<'_>) -> Vec<u8> {
 }
 
 fn derived<const N: usize>(ticket_key: &[u8], purpose: &[u8]) -> [u8; N] {
-    let info = [b"dtls-session v1 ", purpose].concat();
+    let info = [b"dtls-session v2 ", purpose].concat();
     let mut out = [0; N];
     hkdf::expand(HashAlgorithm::Sha256, ticket_key, &info, &mut out).expect("one block");
     out

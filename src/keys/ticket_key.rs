@@ -488,9 +488,12 @@ fn addresses_key(secret: &KeySecret) -> Zeroizing<[u128; 2]> {
 }
 
 /// HKDF-Expand of the key's secret, which is uniformly random, for one purpose.
+///
+/// The version is that of what tickets look like: hosts of another one derive other keys from the
+/// same secret, and to them a ticket is one of an unknown key.
 fn expand<const N: usize>(secret: &KeySecret, purpose: &[u8]) -> Zeroizing<[u8; N]> {
     let mut info = [0; 64];
-    let prefix = b"dtls-session v1 ";
+    let prefix = b"dtls-session v2 ";
     let len = prefix.len() + purpose.len();
     info[..prefix.len()].copy_from_slice(prefix);
     info[prefix.len()..len].copy_from_slice(purpose);

@@ -169,3 +169,87 @@ fn field<const N: usize>(fields: &[u8; FIELDS], at: usize) -> [u8; N] {
     field.copy_from_slice(&fields[at..at + N]);
     field
 }
+
+#[cfg(all(test, not(dtls_session_loom)))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ticket::Payload;
+
+    fn state(suite: CipherSuite, host_data: &[u8]) -> SessionState<'_> {
+        let (early_secret, binder_midstates) = match suite {
+            CipherSuite::Aes256GcmSha384 => (&[1; 48][..], &[2; 128][..]),
+            _ => (&[1; 64][..], &[2; 64][..]),
+        };
+        SessionState {
+            suite,
+            issued: UnixMillis(0x0123_4567_89ab),
+            lifetime: 604_800,
+            age_add: 0xfedc_ba98,
+            max_early_data: u32::MAX,
+            address: 3,
+            server_name: 4,
+            alpn: 5,
+            authenticated: UnixMillis(1_790_000_000_999),
+            early_secret,
+            binder_midstates,
+            host_data,
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_with_host_data_of_every_length() {
+        let all = [7; HOST_DATA_MAX + 1];
+        for suite in [CipherSuite::Aes128GcmSha256, CipherSuite::Aes256GcmSha384] {
+            for len in 0..=HOST_DATA_MAX {
+                let state = state(suite, &all[..len]);
+                let mut out = [0xee; STATE_MAX + 1];
+                let written = state.encode(&mut out).unwrap();
+                assert_eq!(written % BLOCK, 0);
+                assert!(written <= STATE_MAX && state.encode(&mut out[..written - 1]).is_none());
+                let Some(Payload::Session(read)) = Payload::decode(&out[..written]) else {
+                    panic!("{len}");
+                };
+                assert_eq!((read.suite, read.issued), (state.suite, state.issued));
+                assert_eq!(
+                    (read.lifetime, read.age_add),
+                    (state.lifetime, state.age_add)
+                );
+                assert_eq!(read.max_early_data, state.max_early_data);
+                assert_eq!((read.address, read.server_name, read.alpn), (3, 4, 5));
+                assert_eq!(read.authenticated, UnixMillis(1_790_000_000_000));
+                assert_eq!(read.early_secret, state.early_secret);
+                assert_eq!(read.binder_midstates, state.binder_midstates);
+                assert_eq!(read.host_data, state.host_data);
+                // Bytes that are missing are missed.
+                for shorter in 0..written.min(48 + 128) {
+                    assert!(Payload::decode(&out[..shorter]).is_none());
+                }
+            }
+            assert!(state(suite, &all).encode(&mut [0; 1024]).is_none());
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_makes_a_ticket_older_or_none() {
+        let mut state = state(CipherSuite::Aes128GcmSha256, b"");
+        let mut out = [0; STATE_MAX];
+        state.authenticated = UnixMillis(u64::MAX);
+        state.issued = UnixMillis(u64::MAX);
+        let len = state.encode(&mut out).unwrap();
+        let Some(Payload::Session(read)) = Payload::decode(&out[..len]) else {
+            panic!();
+        };
+        assert_eq!(read.authenticated, UnixMillis(u64::from(u32::MAX) * 1000));
+        assert_eq!(read.issued, UnixMillis((1 << 48) - 1));
+        state.lifetime = 1 << 24;
+        assert!(state.encode(&mut out).is_none());
+    }
+
+    #[test]
+    fn a_hash_in_short_is_0_for_none_only() {
+        assert_eq!(in_short(0), 0);
+        assert_eq!(in_short(1), 1);
+        assert_eq!(in_short(0xabcd_ef01_0000_0000), 0xabcd_ef01);
+    }
+}

@@ -69,7 +69,7 @@ fn key() {
     needle("secret", &secret);
     let expand = |purpose: &str| {
         let mut out = [0; 32];
-        let info = [b"dtls-session v1 ", purpose.as_bytes()].concat();
+        let info = [b"dtls-session v2 ", purpose.as_bytes()].concat();
         hkdf::expand(HashAlgorithm::Sha256, &secret, &info, &mut out).unwrap();
         out
     };
