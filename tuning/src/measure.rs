@@ -66,23 +66,23 @@ pub(crate) fn run(tickets: usize, effort: Effort, figures: &mut Figures) {
     figures.section("Admitting a first flight, in batches of 32, stage by stage");
     budget::run(gateway, used, 2 * rounds, figures);
 
-    figures.section("Refusing a flight, in batches of 32");
+    figures.section("Refusing a ticket, and a flight with such a ticket");
     let [
         ring,
+        unknown_flight,
+        forged_flight,
+        bad_binder,
         unknown,
         forged,
-        bad_binder,
-        unknown_alone,
-        forged_alone,
     ] = laps(reject(), rounds);
     figures.add("reject_unknown_key_ns", unknown);
     figures.add("reject_unknown_key_per_open", unknown / ring);
     figures.add("reject_forged_ns", forged);
     figures.add("reject_forged_per_open", forged / ring);
-    figures.add("reject_bad_binder_ns", bad_binder);
-    // Of the flight the ticket alone.
-    figures.add("open_unknown_key_ns", unknown_alone);
-    figures.add("open_forged_ns", forged_alone);
+    // With what it takes to find and to read a ClientHello, in batches of 32.
+    figures.add("reject_unknown_key_flight_ns", unknown_flight);
+    figures.add("reject_forged_flight_ns", forged_flight);
+    figures.add("reject_bad_binder_flight_ns", bad_binder);
 }
 
 /// Adds what a flight costs in batches of 1 to 64.

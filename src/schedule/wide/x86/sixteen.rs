@@ -93,6 +93,10 @@ fn transcripts(hellos: &[Option<Sha256Hello<'_>>]) -> Transcripts {
         let begin = begin + to_binders[lane].blocks.as_flattened().len();
         to_end[lane] = Message::new(body, begin..body.len(), total);
     }
+    // Lanes without a message of their own go with the first: nothing waits for them.
+    for lane in hellos.len()..LANES {
+        (to_binders[lane], to_end[lane]) = (to_binders[0], to_end[0]);
+    }
     let mut states = load_states(&states);
     compress(&mut states, &load_blocks(&first.each_ref()));
     let mut padding = [[[0; 64]; 2]; LANES];
