@@ -268,23 +268,23 @@ impl TicketKey {
     /// learns in which bits their birth places differ, and no more.
     fn nonce(&self, lane: u8, serial: u32) -> [u8; NONCE_LEN] {
         let place = BirthPlace::bits(lane, serial);
-        let begin = self.hash_of_birth(b'n', place) >> 8;
-        let masked = place ^ (self.hash_of_birth(b'm', begin) >> 24);
+        let begin = self.hash_of_birth::<BIRTH_LEN>(place) >> 8;
+        let masked = place ^ (self.hash_of_birth::<7>(begin) >> 24);
         let [_, _, _, _, nonce @ ..] = (u128::from(begin) << 40 | u128::from(masked)).to_be_bytes();
         nonce
     }
 
     /// 32 bits that nobody can foretell, and that are the same for the same birth place.
     pub(crate) fn age_add(&self, lane: u8, serial: u32) -> u32 {
-        (self.hash_of_birth(b'a', BirthPlace::bits(lane, serial)) >> 32) as u32
+        (self.hash_of_birth::<{ BIRTH_LEN + 1 }>(BirthPlace::bits(lane, serial)) >> 32) as u32
     }
 
-    /// SipHash-2-4 of 7 bytes for this purpose, under a key of this issuer's own: as good as random
-    /// to all others.
+    /// SipHash-2-4 of the low `LEN` bytes, under a key of this issuer's own: as good as random to all
+    /// others. Each purpose has a length of its own, which SipHash takes in; all are less than a block.
     #[inline]
-    fn hash_of_birth(&self, purpose: u8, bytes: u64) -> u64 {
-        let input = u64::from(purpose) << 56 | bytes;
-        SipHasher24::new_with_key(&self.births).hash(&input.to_be_bytes())
+    fn hash_of_birth<const LEN: usize>(&self, bytes: u64) -> u64 {
+        let bytes = bytes.to_be_bytes();
+        SipHasher24::new_with_key(&self.births).hash(&bytes[8 - LEN..])
     }
 
     /// A keyed hash of a server name or protocol name, by which a ticket remembers it. Never 0.
@@ -353,18 +353,22 @@ impl TicketKey {
         self.adopted.set(Box::new(earlier));
     }
 
-    /// Encrypts in place and returns nonce and tag. The caller took `serial` from `lane` of this
-    /// key.
+    /// Encrypts in place, and writes nonce and tag. The caller took `serial` from `lane` of this key.
+    // To where they stay: a core stalls where it copies what was just written in other pieces.
+    #[inline]
     pub(crate) fn seal(
         &self,
         lane: u8,
         serial: u32,
+        nonce: &mut [u8; NONCE_LEN],
         plaintext: &mut [u8],
-    ) -> Option<([u8; NONCE_LEN], [u8; 16])> {
-        let bytes = self.nonce(lane, serial);
-        let nonce = Nonce::assume_unique_for_key(bytes);
-        let tag = (self.home).seal_in_place_separate_tag(nonce, Aad::empty(), plaintext);
-        Some((bytes, tag.ok()?.as_ref().try_into().ok()?))
+        tag: &mut [u8; 16],
+    ) -> Option<()> {
+        *nonce = self.nonce(lane, serial);
+        let unique = Nonce::assume_unique_for_key(*nonce);
+        let sealed = (self.home).seal_in_place_separate_tag(unique, Aad::empty(), plaintext);
+        tag.copy_from_slice(sealed.ok()?.as_ref());
+        Some(())
     }
 
     /// Decrypts ciphertext and tag in place, if `issuer` sealed them under this nonce.
@@ -536,6 +540,16 @@ mod tests {
         assert_eq!(key.address(Ipv6Addr::from_bits(3)), (product >> 64) as u64);
     }
 
+    /// A nonce is for everybody to see, and what a client adds to its ticket's age is not.
+    #[test]
+    fn a_nonce_does_not_tell_the_age_add() {
+        let key = key();
+        for serial in 0..100 {
+            let (nonce, age_add) = (key.nonce(0, serial), key.age_add(0, serial).to_be_bytes());
+            assert!(nonce.windows(4).all(|part| part != age_add), "{serial}");
+        }
+    }
+
     proptest! {
         /// So that no two birth places have the same nonce, whatever the hashes are.
         #[test]
@@ -546,7 +560,7 @@ mod tests {
             let nonce = key.nonce(lane, serial);
             let (begin, masked) = nonce.split_first_chunk::<7>().unwrap();
             let [a, b, c, d, e, f, g] = *begin;
-            let mask = key.hash_of_birth(b'm', u64::from_be_bytes([0, a, b, c, d, e, f, g]));
+            let mask = key.hash_of_birth::<7>(u64::from_be_bytes([0, a, b, c, d, e, f, g]));
             let mask = mask.to_be_bytes();
             let place: Vec<u8> = masked.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
             prop_assert_eq!(&place, &BirthPlace::bytes(lane, serial));

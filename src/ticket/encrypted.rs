@@ -421,12 +421,14 @@ impl<'k> Birth<'k> {
         let (header, sealed) = out.split_at_mut(HEADER);
         let (plaintext, tag) = sealed.split_at_mut(len);
         plaintext[BIRTH].copy_from_slice(&BirthPlace::bytes(self.lane, self.serial));
-        let sealed = self.key.seal(self.lane, self.serial, plaintext);
-        let (nonce, sealed_tag) = sealed.ok_or(Error::Length("ticket"))?;
-        tag.copy_from_slice(&sealed_tag);
         header[..8].copy_from_slice(&self.key.id().0.to_be_bytes());
         header[8..16].copy_from_slice(&self.key.issuer().0.to_be_bytes());
-        header[16..].copy_from_slice(&nonce);
+        let places = header.last_chunk_mut().zip(tag.first_chunk_mut());
+        let sealed = places.and_then(|(nonce, tag)| {
+            let Self { key, lane, serial } = self;
+            key.seal(lane, serial, nonce, plaintext, tag)
+        });
+        sealed.ok_or(Error::Length("ticket"))?;
         Ok(needed)
     }
 }
