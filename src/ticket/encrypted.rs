@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::head::{BIRTH, HEAD, Head};
+use super::head::{BIRTH, BLOCK, HEAD, Head};
 use super::state::{STATE_MAX, SessionState, mapped};
 use crate::error::Error;
 use crate::keys::{BirthPlace, Issuer, KeyId, KeySnapshot, NONCE_LEN, NoSerial, Place, TicketKey};
@@ -15,7 +15,6 @@ use crate::wipe::{overwrite, scrubbed_a_little};
 /// Key id, issuer, nonce.
 const HEADER: usize = 8 + 8 + NONCE_LEN;
 const TAG: usize = 16;
-const BLOCK: usize = 16;
 
 /// The kind of an opaque payload; a native one has the low byte of its suite.
 const OPAQUE: u8 = 0xff;
@@ -155,9 +154,7 @@ pub enum Payload<'a> {
 impl<'a> Payload<'a> {
     #[inline]
     pub(crate) fn decode(plaintext: &'a [u8]) -> Option<Self> {
-        let (head, rest) = plaintext.split_first_chunk()?;
-        let head = Head::decode(head);
-        let rest = rest.get(..rest.len().checked_sub(head.padding.into())?)?;
+        let (head, rest) = Head::read(plaintext)?;
         if head.kind != OPAQUE {
             return SessionState::decode(&head, rest).map(Self::Session);
         }
@@ -389,25 +386,16 @@ impl<'k> Birth<'k> {
         lifetime: u32,
         out: &mut [u8],
     ) -> Result<usize, Error> {
-        let written = HEAD + bytes.len();
-        let len = written.next_multiple_of(BLOCK);
-        let needed = HEADER + len + TAG;
-        let room = out
-            .get_mut(HEADER..HEADER + len)
-            .ok_or(Error::BufferTooSmall { needed })?;
-        let (head, rest) = room
-            .split_first_chunk_mut()
-            .ok_or(Error::Length("ticket"))?;
-        let wrote = Head {
+        let head = Head {
             kind: OPAQUE,
-            padding: (len - written) as u8,
             issued,
             lifetime,
-        }
-        .encode(head);
-        wrote.ok_or(Error::Length("lifetime of a ticket"))?;
-        rest[..bytes.len()].copy_from_slice(bytes);
-        rest[bytes.len()..].fill(0);
+        };
+        let needed = HEADER + (HEAD + bytes.len()).next_multiple_of(BLOCK) + TAG;
+        let len = out
+            .get_mut(HEADER..)
+            .and_then(|out| head.write(&[bytes], out))
+            .ok_or(Error::BufferTooSmall { needed })?;
         self.seal_written(len, out)
     }
 

@@ -14,9 +14,6 @@ pub const HOST_DATA_MAX: usize = 256;
 /// Between head and secrets: age_add, max_early_data, authenticated, protocol, server name, address.
 const FIELDS: usize = 32;
 
-/// A whole number of AES blocks, which is what `ring` opens fastest.
-const BLOCK: usize = 16;
-
 /// The longest encoding of a state.
 pub(super) const STATE_MAX: usize = HEAD + FIELDS + 48 + 128 + HOST_DATA_MAX;
 
@@ -59,47 +56,39 @@ impl SessionState<'_> {
             .saturating_add(Duration::from_secs(self.lifetime.into()))
     }
 
-    /// Writes the state, padded to whole blocks, all but its birth place, and returns its length;
-    /// `None` if `out` or the host's data do not fit.
+    /// Writes the state, all but its birth place, and returns its length; `None` if that or the
+    /// host's data do not fit.
     pub(super) fn encode(&self, out: &mut [u8]) -> Option<usize> {
         if self.host_data.len() > HOST_DATA_MAX {
             return None;
         }
-        let parts = [self.early_secret, self.binder_midstates, self.host_data];
-        let written = HEAD + FIELDS + parts.iter().map(|part| part.len()).sum::<usize>();
-        let len = written.next_multiple_of(BLOCK);
-        let out = out.get_mut(..len)?;
-        let (head, rest) = out.split_first_chunk_mut()?;
-        Head {
-            kind: self.suite.code().to_be_bytes()[1],
-            padding: (len - written) as u8,
-            issued: self.issued,
-            lifetime: self.lifetime,
-        }
-        .encode(head)?;
-        let (fields, mut rest) = rest.split_first_chunk_mut::<FIELDS>()?;
+        let mut fields = [0; FIELDS];
         fields[..4].copy_from_slice(&self.age_add.to_be_bytes());
         fields[4..8].copy_from_slice(&self.max_early_data.to_be_bytes());
         fields[8..12].copy_from_slice(&seconds32(self.authenticated));
         fields[12..16].copy_from_slice(&self.alpn.to_be_bytes());
         fields[16..24].copy_from_slice(&self.server_name.to_be_bytes());
         fields[24..].copy_from_slice(&self.address.to_be_bytes());
-        for part in parts {
-            let to;
-            (to, rest) = rest.split_at_mut(part.len());
-            to.copy_from_slice(part);
-        }
-        rest.fill(0);
-        Some(len)
+        let head = Head {
+            kind: self.suite.code().to_be_bytes()[1],
+            issued: self.issued,
+            lifetime: self.lifetime,
+        };
+        let parts = [
+            &fields,
+            self.early_secret,
+            self.binder_midstates,
+            self.host_data,
+        ];
+        head.write(&parts, out)
     }
 }
 
 impl<'a> SessionState<'a> {
-    /// Reads the state behind `head`. `None` can only mean a ticket of another version of this
-    /// format, since the bytes have been authenticated.
+    /// Reads the state behind `head`; `None` as there.
     #[inline]
-    pub(super) fn decode(head: &Head, bytes: &'a [u8]) -> Option<Self> {
-        let (fields, rest) = bytes.split_first_chunk::<FIELDS>()?;
+    pub(super) fn decode(head: &Head, parts: &'a [u8]) -> Option<Self> {
+        let (fields, rest) = parts.split_first_chunk::<FIELDS>()?;
         let suite = CipherSuite::from_code(0x1300 | u16::from(head.kind))?;
         let (early_secret, rest) = rest.split_at_checked(EarlySecret::kept_len(suite.hash()))?;
         let (binder_midstates, host_data) = rest.split_at_checked(midstates_len(suite.hash()))?;
@@ -175,6 +164,7 @@ fn field<const N: usize>(fields: &[u8; FIELDS], at: usize) -> [u8; N] {
 mod tests {
     use super::*;
     use crate::ticket::Payload;
+    use crate::ticket::head::BLOCK;
 
     fn state(suite: CipherSuite, host_data: &[u8]) -> SessionState<'_> {
         let (early_secret, binder_midstates) = match suite {
