@@ -160,10 +160,7 @@ impl Gateway {
         let datagrams: Vec<_> = flights.iter().map(Flight::datagram).collect();
         let (first, datagrams) = datagrams.split_at(WARM_UP);
         self.admit(first);
-        let mut accepted = 0;
-        let took = time(|| accepted = self.admit(datagrams));
-        assert_eq!(accepted, ROUND, "each flight is genuine and comes once");
-        took
+        accepting(|| self.admit(datagrams))
     }
 
     /// Admits batch after batch and returns how many flights got 0-RTT.
@@ -245,10 +242,7 @@ impl NaiveGateway {
         let flights = self.flights(WARM_UP + ROUND);
         let (first, flights) = flights.split_at(WARM_UP);
         self.admit(first);
-        let mut accepted = 0;
-        let took = time(|| accepted = self.admit(flights));
-        assert_eq!(accepted, ROUND, "each flight is genuine and comes once");
-        took
+        accepting(|| self.admit(flights))
     }
 
     /// Admits one after the other and returns how many got 0-RTT.
@@ -268,6 +262,14 @@ impl NaiveGateway {
         };
         flights.iter().filter(such).count()
     }
+}
+
+/// How long `admit` takes, which accepts a round of flights.
+fn accepting(admit: impl FnOnce() -> usize) -> Duration {
+    let mut accepted = 0;
+    let took = time(|| accepted = admit());
+    assert_eq!(accepted, ROUND, "each flight is genuine and comes once");
+    took
 }
 
 fn rejected(name: &'static str, spoilt: Spoilt) -> Contestant {

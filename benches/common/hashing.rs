@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dtls_session::schedule::wide::{EarlyTraffic, Hashed, Hello, WideHasher};
 use dtls_session::schedule::{
-    EarlySecret, HashAlgorithm, LabelPrefix, MAX_MIDSTATES_LEN, Secret, Transcript,
+    EarlySecret, HashAlgorithm, LabelPrefix, Secret, Transcript, midstates_len,
 };
 use dtls_session::wire::HandshakeType;
 
@@ -31,9 +31,33 @@ pub fn client_hellos(batch: usize, lens: &[usize]) -> Vec<Contestant> {
     ]
 }
 
+/// What a ticket holds of its session's secrets.
+pub struct TicketSecrets {
+    pub early_secret: Vec<u8>,
+    pub binder_midstates: Vec<u8>,
+}
+
+impl TicketSecrets {
+    pub fn new() -> Self {
+        const HASH: HashAlgorithm = HashAlgorithm::Sha256;
+        let secret = EarlySecret::from_psk(HASH, b"psk");
+        let binder_key = secret.binder_key(LabelPrefix::Dtls13);
+        let mut early_secret = vec![0; EarlySecret::kept_len(HASH)];
+        let mut binder_midstates = vec![0; midstates_len(HASH)];
+        secret.to_kept(&mut early_secret).expect("room");
+        binder_key
+            .to_midstates(&mut binder_midstates)
+            .expect("room");
+        Self {
+            early_secret,
+            binder_midstates,
+        }
+    }
+}
+
 struct Hellos {
     bodies: Vec<Vec<u8>>,
-    midstates: Vec<u8>,
+    binder_midstates: Vec<u8>,
     early_secret: Vec<u8>,
     transcripts: Vec<Transcript>,
     hashed: Vec<Option<Hashed>>,
@@ -44,13 +68,10 @@ impl Hellos {
     fn new(lens: &[usize]) -> Self {
         let mut random = Shuffler(1);
         let mut body = |len| (0..len).map(|_| random.next() as u8).collect();
-        let early_secret = EarlySecret::from_psk(HashAlgorithm::Sha256, b"psk");
-        let mut midstates = vec![0; MAX_MIDSTATES_LEN];
-        let binder_key = early_secret.binder_key(LabelPrefix::Dtls13);
-        let len = binder_key.to_midstates(&mut midstates).expect("room");
-        midstates.truncate(len);
-        let mut kept = vec![0; EarlySecret::kept_len(HashAlgorithm::Sha256)];
-        early_secret.to_kept(&mut kept).expect("room");
+        let TicketSecrets {
+            early_secret,
+            binder_midstates,
+        } = TicketSecrets::new();
         Self {
             bodies: lens
                 .iter()
@@ -58,8 +79,8 @@ impl Hellos {
                 .take(ROUND)
                 .map(|len| body(*len))
                 .collect(),
-            midstates,
-            early_secret: kept,
+            binder_midstates,
+            early_secret,
             transcripts: Vec::new(),
             hashed: vec![None; ROUND],
             secrets: vec![None; ROUND],
@@ -82,7 +103,7 @@ impl Hellos {
                     transcript,
                     body,
                     truncated_len: body.len() - BINDERS_LEN,
-                    binder_key: &self.midstates,
+                    binder_key: &self.binder_midstates,
                     out,
                 }));
                 let hashed = black_box(hashed).iter().flatten().zip(&mut *secrets);

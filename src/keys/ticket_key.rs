@@ -302,10 +302,10 @@ impl TicketKey {
     #[inline]
     pub(crate) fn address(&self, address: Ipv6Addr) -> u64 {
         let bits = address.to_bits();
-        let parts = [bits >> 64, bits & u128::from(u64::MAX)];
-        let products = self.addresses.iter().zip(parts);
-        let products = products.map(|(key, part)| key.wrapping_mul(part));
-        (products.fold(0, u128::wrapping_add) >> 64) as u64
+        let (high, low) = (bits >> 64, bits & u128::from(u64::MAX));
+        let [of_high, of_low] = &*self.addresses;
+        let sum = (of_high.wrapping_mul(high)).wrapping_add(of_low.wrapping_mul(low));
+        (sum >> 64) as u64
     }
 
     /// The key under which cookies are authenticated.

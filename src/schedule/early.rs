@@ -97,7 +97,7 @@ impl EarlySecret {
     /// The secret `binder_key` of a resumption PSK ("res binder").
     #[must_use]
     pub fn resumption_binder_secret(&self, prefix: LabelPrefix) -> Secret {
-        scrubbed(|| self.derive_from_nothing(prefix, b"res binder"))
+        self.derive_from_nothing(prefix, b"res binder")
     }
 
     /// The HMAC key that signs the binders of a resumption PSK: the finished key of
@@ -119,11 +119,7 @@ impl EarlySecret {
         prefix: LabelPrefix,
         transcript_hash: &Digest,
     ) -> Secret {
-        let transcript_hash = transcript_hash.as_bytes();
-        scrubbed(|| {
-            self.expander(prefix)
-                .secret(b"c e traffic", transcript_hash)
-        })
+        self.derive(prefix, b"c e traffic", transcript_hash)
     }
 
     /// `early_exporter_master_secret`, from the hash of the whole ClientHello.
@@ -133,30 +129,30 @@ impl EarlySecret {
         prefix: LabelPrefix,
         transcript_hash: &Digest,
     ) -> Secret {
-        let transcript_hash = transcript_hash.as_bytes();
-        scrubbed(|| {
-            self.expander(prefix)
-                .secret(b"e exp master", transcript_hash)
-        })
+        self.derive(prefix, b"e exp master", transcript_hash)
     }
 
     /// The salt from which the handshake secret is extracted ("derived").
     #[must_use]
     pub fn derived(&self, prefix: LabelPrefix) -> Secret {
-        scrubbed(|| self.derive_from_nothing(prefix, b"derived"))
+        self.derive_from_nothing(prefix, b"derived")
     }
 
     /// Derive-Secret over no messages.
     fn derive_from_nothing(&self, prefix: LabelPrefix, label: &[u8]) -> Secret {
-        let nothing = Hash::digest(self.hash(), &[]);
-        self.expander(prefix).secret(label, nothing.as_bytes())
+        self.derive(prefix, label, &Hash::digest(self.hash(), &[]))
     }
 
-    fn expander(&self, prefix: LabelPrefix) -> Expander {
-        match &self.0 {
-            Kept::Key(key) => Expander::of_key(prefix, key.clone()),
-            Kept::Secret(secret) => Expander::new(prefix, secret),
-        }
+    /// Derive-Secret (RFC 8446, 7.1).
+    #[inline]
+    fn derive(&self, prefix: LabelPrefix, label: &[u8], transcript_hash: &Digest) -> Secret {
+        scrubbed(|| {
+            let expander = match &self.0 {
+                Kept::Key(key) => Expander::of_key(prefix, key.clone()),
+                Kept::Secret(secret) => Expander::new(prefix, secret),
+            };
+            expander.secret(label, transcript_hash.as_bytes())
+        })
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the size of a batch does.
 
+use dtls_session::Datagram;
+
 use crate::common::admission::{Gateway, ROUND, WARM_UP, admit};
 use crate::common::contest::{Contestant, race, time};
 use crate::common::flights::Flight;
-use dtls_session::Datagram;
 
 /// What a batch of this size is nearly as good as: within so much of the best.
 const NEARLY: f64 = 1.03;

@@ -355,15 +355,13 @@ impl Schedule<'_> {
         let early = match (psk, fields.bytes("early_secret")?) {
             (Some(psk), given) => {
                 let early = EarlySecret::from_psk(self.hash(), &psk);
-                // They are no more than the keys of what follows from them.
-                let given = given.map(|given| EarlySecret::from_bytes(self.hash(), &given));
-                let derived = given.map(|given| {
-                    given.map_or(Vec::new(), |given| {
-                        given.derived(DTLS13).as_bytes().to_vec()
-                    })
+                // Each is no more than the key of what follows from it.
+                let derived = |early: &EarlySecret| early.derived(DTLS13).as_bytes().to_vec();
+                let given = given.map(|given| {
+                    let given = EarlySecret::from_bytes(self.hash(), &given);
+                    given.as_ref().map(derived).unwrap_or_default()
                 });
-                let ours = early.derived(DTLS13);
-                report.same(&what("early_secret"), Ok(derived), ours.as_bytes());
+                report.same(&what("early_secret"), Ok(given), &derived(&early));
                 early
             }
             (None, Some(given)) => EarlySecret::from_bytes(self.hash(), &given)

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use dtls_session::replay::{FreshnessWindow, expected_arrival};
 use dtls_session::schedule::wide::{self, EarlyTraffic, WideHasher};
-use dtls_session::schedule::{
-    EarlySecret, HashAlgorithm, LabelPrefix, MAX_MIDSTATES_LEN, Transcript,
-};
+use dtls_session::schedule::{HashAlgorithm, Transcript};
 use dtls_session::wire::{ClientHello, HandshakeType, tls_header};
 use ring::digest;
 
 use crate::common::admission::{BATCH, Gateway, NaiveGateway, ROUND};
 use crate::common::contest::{Contestant, time};
 use crate::common::flights::{Flight, now};
+use crate::common::hashing::TicketSecrets;
 use crate::common::naive::{client_hello, expand_label};
 
 /// Nanoseconds for a flight.
@@ -122,7 +121,7 @@ fn freshness() -> Contestant {
 fn binders(name: &'static str, hellos: &Rc<[Hello]>, most: usize) -> Contestant {
     let hellos = Rc::clone(hellos);
     let hasher = WideHasher::detect();
-    let key = binder_key();
+    let key = TicketSecrets::new().binder_midstates;
     Contestant::new(name, ROUND, move || {
         let mut transcripts = begun();
         time(|| sign(hasher, &key, &mut transcripts, &hellos, most))
@@ -157,10 +156,12 @@ fn sign(
 
 fn early_secrets(hellos: &Rc<[Hello]>) -> Contestant {
     let hasher = WideHasher::detect();
-    let mut key = [0; EarlySecret::kept_len(HashAlgorithm::Sha256)];
-    secret().to_kept(&mut key).expect("room");
+    let TicketSecrets {
+        early_secret,
+        binder_midstates,
+    } = TicketSecrets::new();
     let mut hashed = begun();
-    sign(hasher, &binder_key(), &mut hashed, hellos, usize::MAX);
+    sign(hasher, &binder_midstates, &mut hashed, hellos, usize::MAX);
     let digests: Vec<_> = hashed.iter().map(Transcript::digest).collect();
     Contestant::new("early secrets", ROUND, move || {
         let mut secrets = [const { None }; BATCH];
@@ -169,26 +170,13 @@ fn early_secrets(hellos: &Rc<[Hello]>) -> Contestant {
                 let jobs = digests.iter().zip(&mut secrets);
                 hasher.early_traffic_secrets(jobs.map(|(client_hello, out)| EarlyTraffic {
                     client_hello,
-                    early_secret: &key,
+                    early_secret: &early_secret,
                     out,
                 }));
                 black_box(&secrets);
             }
         })
     })
-}
-
-/// What a ticket has of its session's secrets, with which binders are verified.
-fn binder_key() -> Vec<u8> {
-    let mut midstates = vec![0; MAX_MIDSTATES_LEN];
-    let key = secret().binder_key(LabelPrefix::Dtls13);
-    let len = key.to_midstates(&mut midstates).expect("room");
-    midstates.truncate(len);
-    midstates
-}
-
-fn secret() -> EarlySecret {
-    EarlySecret::from_psk(HashAlgorithm::Sha256, b"psk")
 }
 
 /// Transcripts that hold nothing but a header of ClientHello.
