@@ -16,7 +16,7 @@ pub use job::{EarlyTraffic, Hashed, Hello};
 /// ClientHellos that are put in order together.
 const BATCH: usize = 64;
 
-/// So many take less time at once with AVX-512 than in turn with SHA-NI.
+/// So many take less time at once with AVX-512 than in turn with SHA-NI, on most CPUs.
 const ENOUGH: usize = 11;
 
 /// Hashes in the fastest way that the CPU knows.
@@ -24,15 +24,23 @@ const ENOUGH: usize = 11;
 pub struct WideHasher {
     avx512: Option<Avx512>,
     sha_ni: Option<ShaNi>,
+    /// So many take less time with the first than with the second.
+    enough: usize,
 }
 
 impl WideHasher {
     /// Finds out what the CPU knows.
     #[must_use]
     pub fn detect() -> Self {
+        let sha_ni = ShaNi::detect();
+        let enough = match sha_ni {
+            Some(sha_ni) if sha_ni.beats_avx512() => usize::MAX,
+            _ => ENOUGH,
+        };
         Self {
             avx512: Avx512::detect(),
-            sha_ni: ShaNi::detect(),
+            sha_ni,
+            enough,
         }
     }
 
@@ -63,12 +71,19 @@ impl WideHasher {
         }
     }
 
+    /// Takes so many at once with AVX-512, and fewer in turn with SHA-NI.
+    #[cfg(test)]
+    fn at_once_from(self, enough: usize) -> Self {
+        Self { enough, ..self }
+    }
+
     /// Takes one after the other on every CPU.
     #[must_use]
     pub fn portable() -> Self {
         Self {
             avx512: None,
             sha_ni: None,
+            enough: usize::MAX,
         }
     }
 
@@ -84,7 +99,7 @@ impl WideHasher {
             false => hello.sha256(),
         };
         in_batches(hellos, wide, |batch| {
-            if self.avx512.is_some() {
+            if self.avx512.is_some() && batch.len() >= self.enough {
                 // Lanes wait for the longest of their group, so that like goes with like.
                 batch.sort_unstable_by_key(blocks);
             }
@@ -100,7 +115,7 @@ impl WideHasher {
             None => {}
             Some(Way::AtOnce(avx512)) => {
                 // The few that are longer than others go ahead, with SHA-NI.
-                if let (Some(few), Some(_)) = (group.len().checked_sub(ENOUGH), self.sha_ni) {
+                if let (Some(few), Some(_)) = (group.len().checked_sub(self.enough), self.sha_ni) {
                     let rows = blocks(&group[few]);
                     for hello in group.iter_mut().flatten() {
                         hello.advance(hello.blocks().saturating_sub(rows));
@@ -155,7 +170,7 @@ impl WideHasher {
     #[inline]
     fn way(&self, messages: usize) -> Option<Way> {
         match (self.avx512, self.sha_ni) {
-            (_, Some(sha_ni)) if messages < ENOUGH => Some(Way::InTurn(sha_ni)),
+            (_, Some(sha_ni)) if messages < self.enough => Some(Way::InTurn(sha_ni)),
             (Some(avx512), _) => Some(Way::AtOnce(avx512)),
             (None, sha_ni) => sha_ni.map(Way::InTurn),
         }
@@ -327,6 +342,7 @@ mod tests {
             best,
             best.without_avx512(),
             best.without_avx512().otherwise_in_turn(),
+            best.at_once_from(ENOUGH),
             best.without_sha_ni(),
             WideHasher::portable(),
         ];

@@ -38,6 +38,10 @@ impl ShaNi {
         match self {}
     }
 
+    pub(super) fn beats_avx512(self) -> bool {
+        match self {}
+    }
+
     pub(super) fn client_hellos<const N: usize>(self, _: &mut [Option<Sha256Hello<'_>>; N]) {
         match self {}
     }
