@@ -1,16 +1,11 @@
-//! The compression function of SHA-256 over four messages in turn with SHA-NI.
-//!
-//! An instruction of rounds takes four cycles, and a Zen 3 begins one in each: two messages leave
-//! it idle for half of the time. Four and their blocks do not fit into the registers, and a compiler
-//! moves chaining values out and in. Here the words stay in memory instead, where most of them wait
-//! for later. A compression takes 0.8 of what it takes with two in turn, there; not on every CPU
-//! ([`ShaNi::best_with_four`](super::sha_ni::ShaNi::best_with_four)).
+//! With the words in memory, where most of them wait for later: four messages and their blocks do
+//! not fit into sixteen registers, and a compiler moves chaining values out and in.
 #![allow(unsafe_code)]
 
 use std::arch::asm;
 
-use super::K;
-use super::sha_ni::{State, Words};
+use super::super::K;
+use super::super::sha_ni::{State, Words};
 
 /// Four rounds of the message whose block begins at `$at`, with the words at `$row` of it.
 #[rustfmt::skip]
@@ -83,7 +78,6 @@ macro_rules! add {
 }
 
 /// Takes each chaining value over its block. Of the blocks nothing remains.
-#[inline]
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress(states: &mut [State; 4], blocks: &mut [Words; 4]) {
     // SAFETY: it reads and writes the two arguments, which are aligned to 16 bytes and lie in memory
