@@ -50,18 +50,19 @@ impl<T: FlatKey> Drop for Wiped<T> {
 }
 
 /// More stack than what runs in [`scrubbed`] leaves secrets on. Optimized code moves less: there,
-/// building a ticket key takes 9 KiB, and verifying the binders of a batch 14. Overwriting 16 KiB
-/// takes some 70 ns.
+/// building a ticket key takes 9 KiB, and verifying the binders of a batch 10. Overwriting 12 KiB
+/// takes some 100 ns.
 const SCRUBBED_STACK: usize = if cfg!(dtls_session_loom) {
     16
 } else if cfg!(debug_assertions) {
     64 * 1024
 } else {
-    16 * 1024
+    12 * 1024
 };
 
-/// The same for what hashes a little with secrets of a ticket key, and is to cost little.
-const SCRUBBED_LITTLE: usize = SCRUBBED_STACK / 16;
+/// The same for what hashes a little with secrets of a ticket key, or seals, and is to cost little:
+/// 1.3 KiB with the frames of `ring`.
+const SCRUBBED_LITTLE: usize = SCRUBBED_STACK / 8;
 
 thread_local! {
     /// Whether work further up the stack is scrubbed.

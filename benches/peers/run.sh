@@ -14,8 +14,14 @@ if ! ../../.ci/packages $packages; then
     exit 0
 fi
 
-# From there, so that its BoringSSL is found built, with the same flags.
+# From there, where there may be a BoringSSL already: cargo takes it for another one, since crates
+# that build it have other features there.
 cd ../../tests/peers
+for built in target/release/build/boring-sys-*/out/build/libcrypto.a; do
+    [ -f "$built" ] || continue
+    out=$PWD/${built%/build/libcrypto.a}
+    export BORING_BSSL_PATH="$out/build" BORING_BSSL_INCLUDE_PATH="$out/boringssl/include"
+done
 build() {
     command=$1
     shift

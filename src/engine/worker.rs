@@ -104,7 +104,7 @@ impl Worker {
         if batch.len() > BATCH_MAX {
             return Err(Error::Length("more than BATCH_MAX datagrams"));
         }
-        Ok(scrubbed(|| self.judge(batch, now)))
+        Ok(self.judge(batch, now))
     }
 
     fn judge<'w>(&'w mut self, batch: &[Datagram<'w>], now: UnixMillis) -> Admitted<'w> {
@@ -123,17 +123,6 @@ impl Worker {
         }
         self.last_batch = batch.len();
 
-        self.reassembly.begin_batch();
-        let mut slots = [None; BATCH_MAX];
-        for (flow, slot) in flows.iter_mut().zip(&mut slots) {
-            let peer = flow.arrival.datagram.peer;
-            let flow_key = || flow_key(&shared.flow_key, peer);
-            if let Some(completed) = read(flow, &mut self.reassembly, flow_key, now) {
-                *slot = Some(completed);
-            }
-        }
-        let reassembly = &self.reassembly;
-
         let keys = self.reader.snapshot();
         let judge = Judge {
             rules: &shared.rules,
@@ -142,28 +131,43 @@ impl Worker {
             hasher: self.hasher,
             now,
         };
+        // What is not secret lies above what is overwritten.
+        let mut slots = [None; BATCH_MAX];
         let mut origins = [None; BATCH_MAX];
-        let mut names = Names::default();
-        let places = flows
-            .iter_mut()
-            .zip(&slots)
-            .zip(&mut origins)
-            .zip(self.scratch.iter_mut().zip(&mut self.transcripts));
-        for (((flow, slot), origin), (scratch, transcript)) in places {
-            if let Some(slot) = slot {
-                flow.arrival.hello_body = reassembly.body(*slot);
+        let (scratches, transcripts) = (&mut self.scratch, &mut self.transcripts);
+        scrubbed(|| {
+            self.reassembly.begin_batch();
+            for (flow, slot) in flows.iter_mut().zip(&mut slots) {
+                let peer = flow.arrival.datagram.peer;
+                let flow_key = || flow_key(&shared.flow_key, peer);
+                if let Some(completed) = read(flow, &mut self.reassembly, flow_key, now) {
+                    *slot = Some(completed);
+                }
             }
-            if flow.is_pending() {
-                judge.open(flow, origin, scratch, transcript, &mut names);
-                flow.prefetch(origin, &self.retransmissions);
+            let reassembly = &self.reassembly;
+
+            let mut names = Names::default();
+            let places = flows
+                .iter_mut()
+                .zip(&slots)
+                .zip(&mut origins)
+                .zip(scratches.iter_mut().zip(transcripts));
+            for (((flow, slot), origin), (scratch, transcript)) in places {
+                if let Some(slot) = slot {
+                    flow.arrival.hello_body = reassembly.body(*slot);
+                }
+                if flow.is_pending() {
+                    judge.open(flow, origin, scratch, transcript, &mut names);
+                    flow.prefetch(origin, &self.retransmissions);
+                }
             }
-        }
-        judge.verify(&mut flows);
-        for (flow, origin) in flows.iter_mut().zip(&origins) {
-            flow.decision = judge.decide(flow, origin, &mut self.retransmissions);
-            self.counters.count(flow.decision);
-        }
-        judge.derive(&mut flows);
+            judge.verify(&mut flows);
+            for (flow, origin) in flows.iter_mut().zip(&origins) {
+                flow.decision = judge.decide(flow, origin, &mut self.retransmissions);
+                self.counters.count(flow.decision);
+            }
+            judge.derive(&mut flows);
+        });
         Admitted::new(flows, &mut self.spare, &self.reader, now)
     }
 

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::head::{BIRTH, BLOCK, HEAD, Head};
+use super::head::{BIRTH, BLOCK, HEAD, Head, padded_len};
 use super::state::{STATE_MAX, SessionState, mapped};
 use crate::error::Error;
 use crate::keys::{BirthPlace, Issuer, KeyId, KeySnapshot, NONCE_LEN, NoSerial, Place, TicketKey};
@@ -391,7 +391,7 @@ impl<'k> Birth<'k> {
             issued,
             lifetime,
         };
-        let needed = HEADER + (HEAD + bytes.len()).next_multiple_of(BLOCK) + TAG;
+        let needed = HEADER + padded_len(bytes.len()) + TAG;
         let len = out
             .get_mut(HEADER..)
             .and_then(|out| head.write(&[bytes], out))

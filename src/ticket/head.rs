@@ -24,19 +24,24 @@ pub(super) struct Head {
     pub(super) lifetime: u32,
 }
 
+/// The length of a head and so many bytes of parts, padded.
+pub(super) const fn padded_len(parts: usize) -> usize {
+    (HEAD + parts).next_multiple_of(BLOCK)
+}
+
 impl Head {
     /// Writes head, `parts` and padding, all but the birth place, and returns the length. `None` if
     /// `out` does not take it, or the lifetime is too long.
     #[inline]
     pub(super) fn write(&self, parts: &[&[u8]], out: &mut [u8]) -> Option<usize> {
-        let written = parts.iter().fold(HEAD, |len, part| len + part.len());
-        let len = written.next_multiple_of(BLOCK);
+        let parts_len = parts.iter().map(|part| part.len()).sum();
+        let len = padded_len(parts_len);
         let (head, mut rest) = out.get_mut(..len)?.split_first_chunk_mut::<HEAD>()?;
         let [0, lifetime @ ..] = self.lifetime.to_be_bytes() else {
             return None;
         };
         head[0] = self.kind;
-        head[6] = (len - written) as u8;
+        head[6] = (len - HEAD - parts_len) as u8;
         head[7..10].copy_from_slice(&lifetime);
         head[10..].copy_from_slice(&millis48(self.issued));
         for part in parts {

@@ -14,7 +14,7 @@ use x86::{Avx512, LANES, ShaNi};
 pub use job::{EarlyTraffic, Hashed, Hello};
 
 /// ClientHellos that are put in order together.
-const BATCH: usize = 64;
+const BATCH: usize = 32;
 
 /// So many take less time at once with AVX-512 than in turn with SHA-NI, on most CPUs.
 const ENOUGH: usize = 11;
