@@ -1,5 +1,5 @@
 //! The ClientHellos and early traffic secrets of a whole batch: sixteen ClientHellos at once with AVX-512,
-//! four or two in turn with SHA-NI, or else one after the other.
+//! eight, four or two in turn with SHA-NI, or else one after the other.
 //!
 //! SHA-384 goes through the functions of the rest of the key schedule.
 
@@ -99,10 +99,8 @@ impl WideHasher {
             false => hello.sha256(),
         };
         in_batches(hellos, wide, |batch| {
-            if self.avx512.is_some() && batch.len() >= self.enough {
-                // Lanes wait for the longest of their group, so that like goes with like.
-                batch.sort_unstable_by_key(blocks);
-            }
+            // Those of a group wait for the longest, so that like goes with like.
+            batch.sort_unstable_by_key(blocks);
             for group in batch.chunks_mut(LANES) {
                 self.sha256_client_hellos(group);
             }
@@ -123,13 +121,7 @@ impl WideHasher {
                 }
                 avx512.client_hellos(group);
             }
-            Some(Way::InTurn(sha_ni)) => in_turn(
-                group,
-                sha_ni.best_with_four(),
-                |four| sha_ni.client_hellos(four),
-                |two| sha_ni.client_hellos(two),
-                |alone| sha_ni.client_hellos(alone),
-            ),
+            Some(Way::InTurn(sha_ni)) => in_turn(sha_ni, group),
         }
     }
 
@@ -156,13 +148,7 @@ impl WideHasher {
         match self.way(group.len()) {
             None => {}
             Some(Way::AtOnce(avx512)) => avx512.early_traffic_secrets(group),
-            Some(Way::InTurn(sha_ni)) => in_turn(
-                group,
-                sha_ni.best_with_four(),
-                |four| sha_ni.early_traffic_secrets(four),
-                |two| sha_ni.early_traffic_secrets(two),
-                |alone| sha_ni.early_traffic_secrets(alone),
-            ),
+            Some(Way::InTurn(sha_ni)) => in_turn(sha_ni, group),
         }
     }
 
@@ -209,28 +195,51 @@ fn in_batches<I, J>(
     work(&mut batch[..len]);
 }
 
-/// Hands over four and four, if that is best, and then two and two. What is left is alone.
+/// What SHA-NI works on in turn.
+trait InTurn: Sized {
+    /// Does these, of which those that are there come first.
+    fn work<const N: usize>(sha_ni: ShaNi, jobs: &mut [Option<Self>; N]);
+}
+
+impl InTurn for Sha256Hello<'_> {
+    #[inline]
+    fn work<const N: usize>(sha_ni: ShaNi, jobs: &mut [Option<Self>; N]) {
+        sha_ni.client_hellos(jobs);
+    }
+}
+
+impl InTurn for Sha256EarlyTraffic<'_> {
+    #[inline]
+    fn work<const N: usize>(sha_ni: ShaNi, jobs: &mut [Option<Self>; N]) {
+        sha_ni.early_traffic_secrets(jobs);
+    }
+}
+
+/// Four and four, if that is best, and then two and two. What is left is alone.
+///
+/// Eight are two times four, step by step: where four of them wait for the end of a compression,
+/// the others begin with theirs.
 #[inline]
-fn in_turn<J>(
-    jobs: &mut [Option<J>],
-    best_with_four: bool,
-    four: impl Fn(&mut [Option<J>; 4]),
-    two: impl Fn(&mut [Option<J>; 2]),
-    alone: impl Fn(&mut [Option<J>; 1]),
-) {
+fn in_turn<J: InTurn>(sha_ni: ShaNi, jobs: &mut [Option<J>]) {
     let mut rest = jobs;
-    if best_with_four {
-        let (fours, few) = rest.as_chunks_mut();
-        fours.iter_mut().for_each(&four);
-        rest = few;
+    if sha_ni.best_with_four() {
+        rest = in_groups::<8, J>(sha_ni, rest);
+        rest = in_groups::<4, J>(sha_ni, rest);
         if let [a, b, c] = rest {
-            four(&mut [a.take(), b.take(), c.take(), None]);
+            J::work(sha_ni, &mut [a.take(), b.take(), c.take(), None]);
             return;
         }
     }
-    let (twos, last) = rest.as_chunks_mut();
-    twos.iter_mut().for_each(two);
-    last.as_chunks_mut().0.iter_mut().for_each(alone);
+    rest = in_groups::<2, J>(sha_ni, rest);
+    in_groups::<1, J>(sha_ni, rest);
+}
+
+/// Does as many as there are whole groups of. Returns the rest.
+#[inline]
+fn in_groups<const N: usize, J: InTurn>(sha_ni: ShaNi, jobs: &mut [Option<J>]) -> &mut [Option<J>] {
+    let (groups, rest) = jobs.as_chunks_mut::<N>();
+    groups.iter_mut().for_each(|group| J::work(sha_ni, group));
+    rest
 }
 
 #[cfg(test)]

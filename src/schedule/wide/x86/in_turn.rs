@@ -1,4 +1,4 @@
-//! What follows from one, two or four ClientHellos, hashed in turn with SHA-NI.
+//! What follows from one, two, four or eight ClientHellos, hashed in turn with SHA-NI.
 //!
 //! A block that was written in pieces and is loaded as a whole waits until the pieces have reached
 //! the cache, which takes a third of a compression. So blocks are put together in registers, and

@@ -87,9 +87,12 @@ pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: &mut [Wo
 #[inline]
 #[target_feature(enable = "sha,avx")]
 fn compress_here<const N: usize>(states: &mut [State; N], blocks: &mut [Words; N]) {
-    match (states.as_chunks_mut().0, blocks.as_chunks_mut().0) {
-        ([states], [blocks]) => four::compress(states, blocks),
-        _ => rounds(states, *blocks),
+    if N < 4 {
+        return rounds(states, *blocks);
+    }
+    let fours = states.as_chunks_mut().0.iter_mut();
+    for (states, blocks) in fours.zip(blocks.as_chunks_mut().0) {
+        four::compress(states, blocks);
     }
 }
 
@@ -104,6 +107,14 @@ pub(super) fn compress_some<const N: usize>(
 ) {
     if active == [true; N] {
         compress_here(states, blocks);
+    } else if N > 4 {
+        let fours = states.as_chunks_mut::<4>().0.iter_mut();
+        let fours = fours
+            .zip(blocks.as_chunks_mut().0)
+            .zip(active.as_chunks().0);
+        for ((states, blocks), active) in fours {
+            compress_some(states, blocks, *active);
+        }
     } else if active != [false; N] {
         compress_few(states, blocks, active);
     }
@@ -365,17 +376,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_are_compressed_as_sha2_compresses_each(messages in prop::array::uniform4(message())) {
-            let [a, b, ..] = &messages;
+        fn all_are_compressed_as_sha2_compresses_each(messages in prop::array::uniform8(message())) {
+            let [a, b, c, d, ..] = &messages;
             agree([a]);
             agree([a, b]);
+            agree([a, b, c, d]);
             agree(messages.each_ref());
         }
 
         #[test]
         fn only_the_active_are_compressed(
-            messages in prop::array::uniform4(message()), block in prop::array::uniform32(any::<u16>()),
-            active in prop::array::uniform4(any::<bool>()),
+            messages in prop::array::uniform8(message()), block in prop::array::uniform32(any::<u16>()),
+            active in prop::array::uniform8(any::<bool>()),
         ) {
             let Some(_) = ShaNi::detect() else {
                 return Ok(());
@@ -385,10 +397,10 @@ mod tests {
             // SAFETY: the features were detected.
             let ours = unsafe {
                 let mut states = values.map(|state| State::load(&state));
-                compress_some(&mut states, &mut [load_block(&block); 4], active);
+                compress_some(&mut states, &mut [load_block(&block); 8], active);
                 states.map(|state| state.to_array())
             };
-            let expected: [_; 4] = array::from_fn(|i| {
+            let expected: [_; 8] = array::from_fn(|i| {
                 let mut state = values[i];
                 if active[i] {
                     compress256(&mut state, &[block]);
