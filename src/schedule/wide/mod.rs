@@ -24,23 +24,15 @@ const ENOUGH: usize = 11;
 pub struct WideHasher {
     avx512: Option<Avx512>,
     sha_ni: Option<ShaNi>,
-    /// So many take less time with the first than with the second.
-    enough: usize,
 }
 
 impl WideHasher {
     /// Finds out what the CPU knows.
     #[must_use]
     pub fn detect() -> Self {
-        let sha_ni = ShaNi::detect();
-        let enough = match sha_ni {
-            Some(sha_ni) if sha_ni.beats_avx512() => usize::MAX,
-            _ => ENOUGH,
-        };
         Self {
             avx512: Avx512::detect(),
-            sha_ni,
-            enough,
+            sha_ni: ShaNi::detect(),
         }
     }
 
@@ -62,7 +54,7 @@ impl WideHasher {
         }
     }
 
-    /// Takes with SHA-NI so many in turn as are best for other CPUs.
+    /// Takes with SHA-NI so many, and so many in turn, as are best for other CPUs.
     #[cfg(test)]
     fn otherwise_in_turn(self) -> Self {
         Self {
@@ -71,19 +63,12 @@ impl WideHasher {
         }
     }
 
-    /// Takes so many at once with AVX-512, and fewer in turn with SHA-NI.
-    #[cfg(test)]
-    fn at_once_from(self, enough: usize) -> Self {
-        Self { enough, ..self }
-    }
-
     /// Takes one after the other on every CPU.
     #[must_use]
     pub fn portable() -> Self {
         Self {
             avx512: None,
             sha_ni: None,
-            enough: usize::MAX,
         }
     }
 
@@ -113,7 +98,7 @@ impl WideHasher {
             None => {}
             Some(Way::AtOnce(avx512)) => {
                 // The few that are longer than others go ahead, with SHA-NI.
-                if let (Some(few), Some(_)) = (group.len().checked_sub(self.enough), self.sha_ni) {
+                if let (Some(few), Some(_)) = (group.len().checked_sub(ENOUGH), self.sha_ni) {
                     let rows = blocks(&group[few]);
                     for hello in group.iter_mut().flatten() {
                         hello.advance(hello.blocks().saturating_sub(rows));
@@ -156,7 +141,9 @@ impl WideHasher {
     #[inline]
     fn way(&self, messages: usize) -> Option<Way> {
         match (self.avx512, self.sha_ni) {
-            (_, Some(sha_ni)) if messages < self.enough => Some(Way::InTurn(sha_ni)),
+            (_, Some(sha_ni)) if messages < ENOUGH || sha_ni.beats_avx512() => {
+                Some(Way::InTurn(sha_ni))
+            }
             (Some(avx512), _) => Some(Way::AtOnce(avx512)),
             (None, sha_ni) => sha_ni.map(Way::InTurn),
         }
@@ -351,7 +338,7 @@ mod tests {
             best,
             best.without_avx512(),
             best.without_avx512().otherwise_in_turn(),
-            best.at_once_from(ENOUGH),
+            best.otherwise_in_turn(),
             best.without_sha_ni(),
             WideHasher::portable(),
         ];

@@ -66,17 +66,6 @@ macro_rules! last_row {
     };
 }
 
-/// Adds what the half of a chaining value at `$at` was before.
-#[rustfmt::skip]
-macro_rules! add {
-    ($at:literal, $half:literal) => {
-        concat!(
-            "vpaddd ", $half, ", ", $half, ", [{states} + ", $at, "]\n",
-            "vmovdqa [{states} + ", $at, "], ", $half, "\n",
-        )
-    };
-}
-
 /// Takes each chaining value over its block. Of the blocks nothing remains.
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress(states: &mut [State; 4], blocks: &mut [Words; 4]) {
@@ -88,14 +77,7 @@ pub(super) fn compress(states: &mut [State; 4], blocks: &mut [Words; 4]) {
             // What others left in the upper halves of the registers, the instructions of SHA-NI
             // would have to carry along.
             "vzeroupper",
-            "vmovdqa xmm1, [{states}]",
-            "vmovdqa xmm2, [{states} + 16]",
-            "vmovdqa xmm3, [{states} + 32]",
-            "vmovdqa xmm4, [{states} + 48]",
-            "vmovdqa xmm5, [{states} + 64]",
-            "vmovdqa xmm6, [{states} + 80]",
-            "vmovdqa xmm7, [{states} + 96]",
-            "vmovdqa xmm8, [{states} + 112]",
+            load_halves!(1 2 3 4 5 6 7 8),
             "vmovdqa xmm9, [{words} + 48]",
             "vmovdqa xmm10, [{words} + 112]",
             "vmovdqa xmm11, [{words} + 176]",
@@ -112,14 +94,7 @@ pub(super) fn compress(states: &mut [State; 4], blocks: &mut [Words; 4]) {
             last_row!("16"),
             last_row!("32"),
             last_row!("48"),
-            add!("0", "xmm1"),
-            add!("16", "xmm2"),
-            add!("32", "xmm3"),
-            add!("48", "xmm4"),
-            add!("64", "xmm5"),
-            add!("80", "xmm6"),
-            add!("96", "xmm7"),
-            add!("112", "xmm8"),
+            add_halves!(1 2 3 4 5 6 7 8),
             states = in(reg) states,
             words = in(reg) blocks,
             k = inout(reg) K.as_ptr() => _,

@@ -77,23 +77,6 @@ macro_rules! load_words {
     };
 }
 
-macro_rules! load_halves {
-    ($($half:literal)*) => {
-        concat!($("vmovdqa xmm", $half, ", [{states} + 16*(", $half, " - 1)]\n",)*)
-    };
-}
-
-/// Adds what the halves of the chaining values were before.
-#[rustfmt::skip]
-macro_rules! add_halves {
-    ($($half:literal)*) => {
-        concat!($(
-            "vpaddd xmm", $half, ", xmm", $half, ", [{states} + 16*(", $half, " - 1)]\n",
-            "vmovdqa [{states} + 16*(", $half, " - 1)], xmm", $half, "\n",
-        )*)
-    };
-}
-
 /// Takes each chaining value over its block.
 #[target_feature(enable = "sha,avx512vl")]
 pub(super) fn compress(states: &mut [State; 4], blocks: &[Words; 4]) {

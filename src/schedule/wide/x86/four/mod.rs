@@ -5,6 +5,24 @@
 //! not on every CPU ([`ShaNi::best_with_four`](super::sha_ni::ShaNi::best_with_four)).
 #![allow(unsafe_code)]
 
+/// Loads the chaining values, half by half, into the first eight registers behind xmm0.
+macro_rules! load_halves {
+    ($($half:literal)*) => {
+        concat!($("vmovdqa xmm", $half, ", [{states} + 16*(", $half, " - 1)]\n",)*)
+    };
+}
+
+/// Adds what the halves of the chaining values were before.
+#[rustfmt::skip]
+macro_rules! add_halves {
+    ($($half:literal)*) => {
+        concat!($(
+            "vpaddd xmm", $half, ", xmm", $half, ", [{states} + 16*(", $half, " - 1)]\n",
+            "vmovdqa [{states} + 16*(", $half, " - 1)], xmm", $half, "\n",
+        )*)
+    };
+}
+
 mod in_memory;
 mod in_registers;
 
@@ -15,7 +33,7 @@ use super::sha_ni::{State, Words};
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress(states: &mut [State; 4], blocks: &mut [Words; 4]) {
     if is_x86_feature_detected!("avx512vl") {
-        // SAFETY: the features were detected.
+        // SAFETY: AVX-512VL was detected, and the caller has the rest.
         unsafe { in_registers::compress(states, blocks) }
     } else {
         in_memory::compress(states, blocks);
