@@ -18,8 +18,8 @@ pub(super) struct Mapping {
 impl Mapping {
     /// `count` words of zero, as long as the mapping lives. `None` if the system gives none.
     pub(super) fn new(count: usize) -> Option<(NonNull<[AtomicU64]>, Self)> {
-        let used = count * size_of::<AtomicU64>();
-        let len = used + HUGE_PAGE;
+        let used = count.checked_mul(size_of::<AtomicU64>())?;
+        let len = used.checked_add(HUGE_PAGE)?;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new mapping at a place that the system chooses touches no other memory.
@@ -63,6 +63,8 @@ mod tests {
 
     #[test]
     fn more_than_the_system_has_is_none() {
-        assert!(Mapping::new(1 << 56).is_none());
+        for count in [1 << 56, usize::MAX / 8, usize::MAX] {
+            assert!(Mapping::new(count).is_none());
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Zeroed atomic words, as the system hands them out: untouched pages cost nothing.
 #![allow(unsafe_code)]
 
+#[cfg(not(dtls_session_loom))]
+use std::alloc::{Layout, alloc_zeroed};
 use std::ops::Deref;
 use std::ptr::NonNull;
 
@@ -29,17 +31,17 @@ unsafe impl Send for Words {}
 // SAFETY: as above.
 unsafe impl Sync for Words {}
 
-/// `count` words of zero. `None` if the system has no room for many.
+/// `count` words of zero. `None` if the system has no room for them.
 pub(crate) fn zeroed_words(count: usize) -> Option<Words> {
     #[cfg(all(target_os = "linux", not(dtls_session_loom)))]
-    if count * size_of::<AtomicU64>() >= HUGE_PAGE {
+    if count >= HUGE_PAGE / size_of::<AtomicU64>() {
         let (words, mapping) = Mapping::new(count)?;
         return Some(Words {
             words,
             owner: Owner::System(mapping),
         });
     }
-    let words = Box::leak(allocate(count));
+    let words = Box::leak(allocate(count)?);
     Some(Words {
         words: NonNull::from(words),
         owner: Owner::Allocator,
@@ -67,25 +69,28 @@ impl Drop for Words {
 }
 
 #[cfg(not(dtls_session_loom))]
-fn allocate(count: usize) -> Box<[AtomicU64]> {
-    let words: Box<[u64]> = vec![0; count].into_boxed_slice();
-    // SAFETY: `AtomicU64` has the same in-memory representation as `u64` and, on every target
-    // with 64-bit atomics of natural alignment, the same alignment (asserted below).
-    unsafe { Box::from_raw(Box::into_raw(words) as *mut [AtomicU64]) }
+fn allocate(count: usize) -> Option<Box<[AtomicU64]>> {
+    if count == 0 {
+        return Some(Box::default());
+    }
+    let layout = Layout::array::<AtomicU64>(count).ok()?;
+    // SAFETY: there is at least one word.
+    let words = NonNull::new(unsafe { alloc_zeroed(layout) })?.cast();
+    let words = NonNull::slice_from_raw_parts(words, count);
+    // SAFETY: of the global allocator, with the layout of so many words, and zero is one.
+    Some(unsafe { Box::from_raw(words.as_ptr()) })
 }
 
-#[cfg(not(dtls_session_loom))]
-const _: () = assert!(align_of::<AtomicU64>() == align_of::<u64>());
-
 #[cfg(dtls_session_loom)]
-fn allocate(count: usize) -> Box<[AtomicU64]> {
-    (0..count).map(|_| AtomicU64::new(0)).collect()
+fn allocate(count: usize) -> Option<Box<[AtomicU64]>> {
+    Some((0..count).map(|_| AtomicU64::new(0)).collect())
 }
 
 #[cfg(all(test, not(dtls_session_loom)))]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::hint::black_box;
     use std::sync::atomic::Ordering;
 
     #[test]
@@ -99,6 +104,15 @@ mod tests {
                     .all(|word| word.swap(7, Ordering::Relaxed) == 0)
             );
             assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 7));
+        }
+    }
+
+    #[test]
+    fn more_than_there_is_is_none() {
+        for count in [1 << 56, usize::MAX / 8, usize::MAX] {
+            // Looked at, or optimized code would allocate nothing, and so everything.
+            assert!(black_box(allocate(count)).is_none());
+            assert!(zeroed_words(count).is_none());
         }
     }
 }
