@@ -48,6 +48,14 @@ fn path(name: &str) -> PathBuf {
     path
 }
 
+/// What lies in the place of [`path`]'s and beside it.
+fn left_of(name: &str) -> Vec<String> {
+    let begin = format!("dtls-session-{name}-{}", std::process::id());
+    let names = fs::read_dir(std::env::temp_dir()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap_or_default());
+    names.filter(|name| name.starts_with(&begin)).collect()
+}
+
 #[test]
 fn zero_rtt_goes_on_over_two_warm_restarts() {
     let path = path("goes-on");
@@ -125,6 +133,8 @@ fn a_copied_file_is_refused() {
     hand_over_to_file(&engine, &original, NOW).unwrap();
     fs::copy(&original, &copy).unwrap();
     fs::remove_file(&original).unwrap();
+    // An inode can be used again at once: then only the time of birth tells, which is that of a tick.
+    std::thread::sleep(Duration::from_millis(20));
     fs::copy(&copy, &original).unwrap();
     let taken = take_over_from_file(&second, &original, MINUTE, NOW);
     assert_eq!(taken, Err(HandoverError::Copied));
@@ -132,7 +142,7 @@ fn a_copied_file_is_refused() {
 }
 
 #[test]
-fn a_file_with_a_second_name_is_refused() {
+fn a_file_with_a_second_name_is_refused_and_its_name_removed() {
     let (path, link) = (path("name"), path("second-name"));
     let (engine, _worker) = start(1);
     hand_over_to_file(&engine, &path, NOW).unwrap();
@@ -141,6 +151,84 @@ fn a_file_with_a_second_name_is_refused() {
     let taken = take_over_from_file(&second, &path, MINUTE, NOW);
     assert_eq!(taken, Err(HandoverError::Copied));
     fs::remove_file(&link).unwrap();
+    assert_eq!(left_of("name"), [""; 0]);
+}
+
+#[test]
+fn a_link_to_a_file_does_not_let_it_be_taken_over_again_and_again() {
+    let (path, link) = (path("behind-a-link"), path("link"));
+    let (engine, mut worker) = start(1);
+    let flights = flights(&mut worker, 2);
+    hand_over_to_file(&engine, &path, NOW).unwrap();
+    for process in 2..4 {
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let (engine, mut worker) = start(process);
+        let taken = take_over_from_file(&engine, &link, MINUTE, NOW);
+        assert_eq!(taken, Err(HandoverError::Copied));
+        assert_eq!(verdicts(&mut worker, &flights, 1), [UNKNOWN; 2]);
+    }
+    let (engine, mut worker) = start(4);
+    assert_eq!(take_over_from_file(&engine, &path, MINUTE, NOW), Ok(1));
+    assert_eq!(verdicts(&mut worker, &flights, 1), [Seen::Accept; 2]);
+}
+
+#[test]
+fn who_waits_for_a_file_finds_it_whole() {
+    let path = path("awaited");
+    let (engine, mut worker) = start(1);
+    let flights = flights(&mut worker, 2);
+    // Much to be written: bits of a million tickets.
+    let keys = engine.keys().reader();
+    for _ in 0..1 << 20 {
+        let sealed = keys.snapshot().seal_opaque(0, b"", 60, NOW, &mut [0; 100]);
+        sealed.unwrap();
+    }
+    let (second, mut second_worker) = start(2);
+    let taken = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            loop {
+                match take_over_from_file(&second, &path, MINUTE, NOW) {
+                    Err(HandoverError::Missing) => {}
+                    taken => return taken,
+                }
+            }
+        });
+        hand_over_to_file(&engine, &path, NOW).unwrap();
+        waiting.join().unwrap()
+    });
+    assert_eq!(taken, Ok(1));
+    assert_eq!(verdicts(&mut second_worker, &flights, 1), [Seen::Accept; 2]);
+}
+
+#[test]
+fn a_file_that_is_there_is_not_written_over_and_nothing_is_taken_away_for_it() {
+    let path = path("there");
+    let (engine, mut worker) = start(1);
+    let flights = flights(&mut worker, 2);
+    fs::write(&path, "of somebody else").unwrap();
+    let there = hand_over_to_file(&engine, &path, NOW);
+    let exists = std::io::ErrorKind::AlreadyExists;
+    assert_eq!(there, Err(HandoverError::Io(exists)));
+    assert_eq!(fs::read(&path).unwrap(), b"of somebody else");
+    assert_eq!(verdicts(&mut worker, &flights, 1), [Seen::Accept; 2]);
+    fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn restarts_that_issue_nothing_do_not_add_up() {
+    let (first, mut worker) = start(1);
+    let flights = flights(&mut worker, 2);
+    let mut registers = hand_over(&first, &IDENTITY, NOW).unwrap();
+    let len = registers.len();
+    for process in 2..10 {
+        let (engine, _) = start(process);
+        take_over(&engine, &registers, &IDENTITY, MINUTE, NOW).unwrap();
+        registers = hand_over(&engine, &IDENTITY, NOW).unwrap();
+        assert_eq!(registers.len(), len);
+    }
+    let (engine, mut worker) = start(10);
+    take_over(&engine, &registers, &IDENTITY, MINUTE, NOW).unwrap();
+    assert_eq!(verdicts(&mut worker, &flights, 1), [Seen::Accept; 2]);
 }
 
 #[test]
@@ -204,7 +292,7 @@ fn a_file_that_cannot_be_written_is_not_left_behind() {
     let engine = common::engine(Engine::builder().replay_protection(recording));
     let handed_over = hand_over_to_file(&engine, &path, NOW);
     assert_eq!(handed_over, Err(HandoverError::NotSingleUse));
-    assert!(!path.exists());
+    assert_eq!(left_of("not-left"), [""; 0]);
 }
 
 #[test]

@@ -10,23 +10,38 @@ use crate::engine::Engine;
 use crate::schedule::{Hash, HashAlgorithm};
 use crate::time::UnixMillis;
 
-/// Hands the registers of `engine` over to a new file at `path`, whole and on disk, or not at
-/// all. To be called when the workers have stopped: what they accept later is not in it, and
-/// cannot be, since [`hand_over`] has taken their registers away.
+/// Hands the registers of `engine` over to a new file at `path`: whole and on disk, or not at
+/// all, and not there before it is whole. To be called when the workers have stopped: what they
+/// accept later is not in it, and cannot be, since [`hand_over`] has taken their registers away.
+///
+/// # Errors
+/// [`HandoverError::NotSingleUse`]; [`HandoverError::Io`], also where there is a file already.
 pub fn hand_over_to_file(
     engine: &Engine,
     path: &Path,
     now: UnixMillis,
 ) -> Result<(), HandoverError> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let written = write(engine, file, now);
-    if written.is_err() {
-        // Half a file would be in the way of the next one.
+    if path.try_exists()? {
+        return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
+    }
+    let unfinished = beside(path, "written-by");
+    // What an earlier process of this number may have left behind.
+    let _ = fs::remove_file(&unfinished);
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&unfinished)?;
+    let published = write(engine, file, now)
+        .and_then(|()| fs::rename(&unfinished, path).map_err(HandoverError::from));
+    if published.is_err() {
+        let _ = fs::remove_file(&unfinished);
+        return published;
+    }
+    let on_disk = sync_directory(path);
+    if on_disk.is_err() {
         let _ = fs::remove_file(path);
     }
-    written?;
-    sync_directory(path)?;
-    Ok(())
+    Ok(on_disk?)
 }
 
 fn write(engine: &Engine, mut file: File, now: UnixMillis) -> Result<(), HandoverError> {
@@ -38,7 +53,11 @@ fn write(engine: &Engine, mut file: File, now: UnixMillis) -> Result<(), Handove
 
 /// Takes registers over from the file at `path`, which is gone afterwards, whether or not they
 /// could be used: of several starts, one at most gets them. A copy of the file is refused, since
-/// its identity is another, and so is a file that has a second name.
+/// its identity is another, and so is a file that has a second name, or a link to it. On Unix only:
+/// elsewhere it is lost.
+///
+/// # Errors
+/// Those of [`take_over`]; [`HandoverError::Missing`] and [`HandoverError::Io`].
 pub fn take_over_from_file(
     engine: &Engine,
     path: &Path,
@@ -46,26 +65,49 @@ pub fn take_over_from_file(
     now: UnixMillis,
 ) -> Result<usize, HandoverError> {
     let claimed = claim(path)?;
-    let mut file = File::open(&claimed)?;
-    let mut registers = Vec::new();
-    let identity = identity(&file)?;
+    let opened = File::open(&claimed);
     // Gone, on disk too, before anything of it is used.
     fs::remove_file(&claimed)?;
     sync_directory(path)?;
+    let mut file = opened?;
+    if !has_no_name(&file)? {
+        return Err(HandoverError::Copied);
+    }
+    let identity = identity(&file)?;
+    let mut registers = Vec::new();
     file.read_to_end(&mut registers)?;
     take_over(engine, &registers, &identity, max_age, now)
 }
 
 /// Renames the file to a name of this process's own: of several that try, one succeeds.
 fn claim(path: &Path) -> Result<PathBuf, HandoverError> {
-    let mut claimed = path.as_os_str().to_owned();
-    claimed.push(format!(".taken-by-{}", std::process::id()));
-    let claimed = PathBuf::from(claimed);
+    let claimed = beside(path, "taken-by");
     match fs::rename(path, &claimed) {
         Ok(()) => Ok(claimed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(HandoverError::Missing),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A name of this process's own, in the same directory.
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{what}-{}", std::process::id()));
+    name.into()
+}
+
+/// Whether nobody else can open the file any more: what was removed was its only name, and not a
+/// link to it.
+#[cfg(unix)]
+fn has_no_name(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(file.metadata()?.nlink() == 0)
+}
+
+/// Elsewhere nobody says how many names there are: no 0-RTT rather than a doubtful one.
+#[cfg(not(unix))]
+fn has_no_name(_: &File) -> io::Result<bool> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// What a copy of the file does not have in common with it: device, inode and time of birth.
@@ -75,9 +117,6 @@ fn identity(file: &File) -> Result<[u8; IDENTITY_LEN], HandoverError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        if metadata.nlink() > 1 {
-            return Err(HandoverError::Copied);
-        }
         hash.update(&metadata.dev().to_be_bytes());
         hash.update(&metadata.ino().to_be_bytes());
     }

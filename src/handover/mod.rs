@@ -85,6 +85,13 @@ impl std::error::Error for HandoverError {}
 ///
 /// `identity` must be different for every copy of the carrier; [`hand_over_to_file`] knows one
 /// for files.
+///
+/// It is as long as the [bytes in use](crate::TicketKeyManager::register_bytes) for the bits of
+/// used tickets, and a little more for each lane. While it is written it takes twice that at most,
+/// beside the bits themselves, all of whose pages it touches.
+///
+/// # Errors
+/// [`HandoverError::NotSingleUse`].
 pub fn hand_over(
     engine: &Engine,
     identity: &[u8; IDENTITY_LEN],
@@ -100,12 +107,14 @@ pub fn hand_over(
     out.extend(identity);
     out.extend(count(keys.len()));
     for (index, key) in keys.iter().enumerate() {
-        let mut section = Vec::new();
-        section.extend(key.id().0.to_be_bytes());
-        write_issuers(&key.hand_over(), &mut section);
-        let mac = section_mac(key, &out[..HEAD], index, &section);
-        out.extend((section.len() as u64).to_be_bytes());
-        out.extend(section);
+        let issuers = key.hand_over();
+        let section_len = 8 + issuers_len(&issuers);
+        out.reserve_exact(8 + section_len + MAC);
+        out.extend((section_len as u64).to_be_bytes());
+        let start = out.len();
+        out.extend(key.id().0.to_be_bytes());
+        write_issuers(&issuers, &mut out);
+        let mac = section_mac(key, &out[..HEAD], index, &out[start..]);
         out.extend(*mac);
     }
     Ok(out)
@@ -119,6 +128,11 @@ pub fn hand_over(
 ///
 /// All or nothing is authenticated before anything is taken. `max_age` bounds the time since the
 /// registers were written: the shorter, the less a restored image of a whole machine can do.
+///
+/// While it reads it takes as much memory again as `registers`, beside the bits that they become.
+///
+/// # Errors
+/// Any [`HandoverError`] but [`Missing`](HandoverError::Missing) and [`Io`](HandoverError::Io).
 pub fn take_over(
     engine: &Engine,
     registers: &[u8],
@@ -212,6 +226,14 @@ fn section_mac(key: &TicketKey, head: &[u8], index: usize, section: &[u8]) -> Ze
         mac.copy_from_slice(signed.as_bytes());
     });
     mac
+}
+
+/// Bytes that [`write_issuers`] writes: memory is asked for once, since it can be much.
+fn issuers_len(issuers: &[(Issuer, Vec<HandedOver>)]) -> usize {
+    let chunk = |(_, words): &(usize, Vec<u64>)| 4 + 4 + 8 * words.len();
+    let lane = |lane: &HandedOver| 8 + 4 + lane.chunks.iter().map(chunk).sum::<usize>();
+    let issuer = |(_, lanes): &(_, Vec<_>)| 8 + 4 + lanes.iter().map(lane).sum::<usize>();
+    4 + issuers.iter().map(issuer).sum::<usize>()
 }
 
 fn write_issuers(issuers: &[(Issuer, Vec<HandedOver>)], out: &mut Vec<u8>) {

@@ -208,12 +208,14 @@ pub(crate) struct AdoptedLane {
 }
 
 impl AdoptedLane {
-    /// `None` if a chunk is not as long as it must be, or the budget is spent or the system's memory.
+    /// `None` if a chunk is not as long as it must be, or there twice, or the budget is spent or the
+    /// system's memory.
     pub(crate) fn new(bits: &HandedOver, budget: &Arc<Budget>) -> Option<Self> {
         let lane = Lane::new(0, budget);
         for (index, words) in &bits.chunks {
             let cell = lane.chunks.get(*index)?;
-            if words.len() != chunk_words(*index) || !budget.reserve(words.len() * 8) {
+            let misplaced = words.len() != chunk_words(*index) || cell.get().is_some();
+            if misplaced || !budget.reserve(words.len() * 8) {
                 return None;
             }
             let Some(adopted) = zeroed_words(words.len()) else {

@@ -336,7 +336,7 @@ impl TicketKey {
     }
 
     /// Takes all bits out, those of earlier processes included. No ticket of before gets 0-RTT
-    /// here any more.
+    /// here any more. Who issued nothing is left out, or each restart would add to the list.
     pub(crate) fn hand_over(&self) -> Vec<(Issuer, Vec<HandedOver>)> {
         let home = (self.issuer, self.lanes().map(Lane::hand_over).collect());
         let earlier = self.adopted.get().into_iter().flatten().map(|adopted| {
@@ -345,7 +345,10 @@ impl TicketKey {
                 adopted.lanes.iter().map(AdoptedLane::hand_over).collect(),
             )
         });
-        std::iter::once(home).chain(earlier).collect()
+        let has_issued =
+            |(_, lanes): &(_, Vec<HandedOver>)| lanes.iter().any(|lane| lane.issued > 0);
+        let all = std::iter::once(home).chain(earlier);
+        all.filter(has_issued).collect()
     }
 
     /// Remembers for earlier processes from now on. To be called once.
