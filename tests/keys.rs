@@ -234,6 +234,25 @@ fn trap_17_after_a_restart_the_keys_of_before_open_and_the_first_one_seals() {
 }
 
 #[test]
+fn trap_15_an_imported_key_seals_in_its_time_though_the_clock_was_ahead_at_the_start() {
+    let fleet = KeyConfig {
+        rotation_interval: None,
+        ..KeyConfig::default()
+    };
+    let random = Seeded::new(6);
+    let [first, next] = [1, 2].map(|n| KeySecret::new([n; 32]));
+    // Given a process that began while its clock was ten hours ahead,
+    let keys = TicketKeyManager::with_key(fleet, &first, &random, after(10 * HOUR)).unwrap();
+    // when a key comes that is to follow in an hour by the right clock,
+    let id = keys.import(&next, after(HOUR), &random, NOW).unwrap();
+    keys.maintain(after(HOUR - 1), &random).unwrap();
+    assert_ne!(keys.active(), id);
+    // then it does.
+    keys.maintain(after(HOUR), &random).unwrap();
+    assert_eq!(keys.active(), id);
+}
+
+#[test]
 fn trap_18_a_key_that_is_replaced_ahead_of_time_outlives_the_tickets_of_other_hosts() {
     let fleet = KeyConfig {
         rotation_interval: None,

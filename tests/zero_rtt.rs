@@ -743,6 +743,51 @@ fn trap_27_a_hello_retry_request_costs_the_0rtt_and_its_cookie_proves_the_addres
 }
 
 #[test]
+fn a_cookie_outlives_the_rotation_and_retirement_of_its_key() {
+    let engine = engine(Engine::builder());
+    let mut worker = engine.worker(0).unwrap();
+    let random = Seeded::new(5);
+    // Given a cookie under a key that has sealed no ticket,
+    let first = FirstFlight::new(&params(3), None, &Framing::default(), &[]).unwrap();
+    let mut retry = [0; 192];
+    let batch = [Datagram {
+        bytes: &first.datagrams[0],
+        peer: peer(1, 1),
+    }];
+    let len = {
+        let admitted = worker.admit(&batch, NOW).unwrap();
+        let (arrival, _) = admitted.iter().next().unwrap();
+        let suite = CipherSuite::Aes128GcmSha256;
+        let written = admitted.hello_retry_request(arrival, suite, None, &mut retry);
+        written.unwrap()
+    };
+    let hrr = dtls_session::wire::ServerHello::parse(&retry[..len]).unwrap();
+    let second = ClientHelloParams {
+        cookie: hrr.cookie,
+        ..params(3)
+    };
+    let framing = Framing {
+        message_seq: 1,
+        sequence_number: 1,
+        ..Framing::default()
+    };
+    let second = FirstFlight::new(&second, None, &framing, &[]).unwrap();
+    // when another key follows,
+    engine.keys().rotate(NOW, &random).unwrap();
+    let maintain = |ms| {
+        for _ in 0..3 {
+            engine.maintain(after(ms), &random).unwrap();
+        }
+        engine.keys().status().len()
+    };
+    // then the cookie is good until it expires, and its key goes.
+    assert_eq!(maintain(29_999), 3);
+    let verdict = admit_from(&mut worker, &second.datagrams[0], peer(1, 1), after(29_999));
+    assert_eq!(verdict, Seen::Full(NoResumption::NoPreSharedKey));
+    assert_eq!(maintain(30_000), 2);
+}
+
+#[test]
 fn a_time_window_gives_a_ticket_0rtt_once_per_window() {
     let builder = Engine::builder()
         .replay_protection(ReplayProtection::TimeWindowed)

@@ -12,27 +12,16 @@ use crate::wire::HandshakeType;
 
 /// A batch with its verdicts, in the order of the datagrams.
 pub struct Admitted<'w> {
-    flows: Vec<Flow<'w>>,
-    spare: &'w mut Vec<Flow<'static>>,
-    reader: &'w KeyReader,
-    now: UnixMillis,
+    pub(super) flows: Vec<Flow<'w>>,
+    /// Where the allocation of `flows` goes afterwards.
+    pub(super) spare: &'w mut Vec<Flow<'static>>,
+    pub(super) reader: &'w KeyReader,
+    pub(super) lane: u8,
+    pub(super) now: UnixMillis,
+    pub(super) cookies_expire: UnixMillis,
 }
 
 impl<'w> Admitted<'w> {
-    pub(super) fn new(
-        flows: Vec<Flow<'w>>,
-        spare: &'w mut Vec<Flow<'static>>,
-        reader: &'w KeyReader,
-        now: UnixMillis,
-    ) -> Self {
-        Self {
-            flows,
-            spare,
-            reader,
-            now,
-        }
-    }
-
     /// Each datagram and its verdict.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arrival<'w>, Verdict<'_>)> {
         self.flows
@@ -56,6 +45,7 @@ impl<'w> Admitted<'w> {
         let mut transcript = Transcript::new(suite.hash());
         transcript.add(HandshakeType::CLIENT_HELLO, arrival.hello_body);
         let keys = self.reader.snapshot();
+        keys.keep_active_until(self.lane, self.cookies_expire);
         let (hello, peer) = (transcript.digest(), arrival.datagram.peer);
         write_hello_retry_request(&keys, &hello, suite, group, peer, self.now, out)
     }

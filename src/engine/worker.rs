@@ -168,7 +168,14 @@ impl Worker {
             }
             judge.derive(&mut flows);
         });
-        Admitted::new(flows, &mut self.spare, &self.reader, now)
+        Admitted {
+            flows,
+            spare: &mut self.spare,
+            reader: &self.reader,
+            lane: self.lane,
+            now,
+            cookies_expire: now.saturating_add(shared.rules.cookie_lifetime),
+        }
     }
 
     /// Writes a NewSessionTicket message for `session` to `out`, with its DTLS handshake header,

@@ -92,12 +92,17 @@ impl Lane {
         if serial >= self.limit {
             return None;
         }
+        self.needed_until(expiry);
+        u32::try_from(serial).ok()
+    }
+
+    /// What was made with the key on this lane expires at `expiry` (ms).
+    pub(crate) fn needed_until(&self, expiry: u64) {
         // Relaxed: read only after the epoch in which this key could seal has ended, which orders
         // the two. Compared first, since the exchange costs more than the load.
         if self.last_expiry.load(Ordering::Relaxed) < expiry {
             self.last_expiry.fetch_max(expiry, Ordering::Relaxed);
         }
-        u32::try_from(serial).ok()
     }
 
     /// How many serials were given out.
@@ -111,9 +116,10 @@ impl Lane {
         self.limit - self.issued()
     }
 
-    /// When the last of the lane's tickets expires (ms). Final once the key no longer seals.
+    /// When the last of the lane's tickets and cookies expires (ms). Final once the key no longer
+    /// seals.
     pub(crate) fn last_expiry(&self) -> u64 {
-        // Relaxed: see `take_serial`.
+        // Relaxed: see `needed_until`.
         self.last_expiry.load(Ordering::Relaxed)
     }
 

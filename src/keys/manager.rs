@@ -214,7 +214,9 @@ impl TicketKeyManager {
         shared.retire(&mut entries, now);
         let key = TicketKey::new(secret, draw_issuer(random)?, &shared.household);
         let id = key.id();
-        let seals_since = entries[active_index(&entries)].activates;
+        // If that lies ahead, the clock has stepped back since: a key that is due then or later
+        // is no key of before.
+        let seals_since = entries[active_index(&entries)].activates.min(now.0);
         let added = shared.add_pending(&mut entries, key, Some(activates))?;
         if activates.0 < seals_since {
             entries[added].role = KeyRole::DecryptOnly;
@@ -330,7 +332,8 @@ impl TicketKeyManager {
     pub fn memory_limit(&self) -> usize {
         let config = &self.shared.config;
         // A key comes, is activated, is succeeded and goes: as many arrays can wait for a reader.
-        let arrays = (KeyArray::bytes(config.max_keys) + COLLECTED_BYTES).saturating_mul(4);
+        let arrays = KeyArray::bytes(config.max_keys).saturating_add(COLLECTED_BYTES);
+        let arrays = arrays.saturating_mul(4);
         let key = TicketKey::bytes(config.lanes) + size_of::<Entry>();
         config
             .max_keys
@@ -627,6 +630,13 @@ impl KeySnapshot<'_> {
                 .store(true, Ordering::Relaxed);
         }
         serial.ok_or(NoSerial::Exhausted)
+    }
+
+    /// The active key stays until `expiry`, for what was made with it on `lane`.
+    pub(crate) fn keep_active_until(&self, lane: u8, expiry: UnixMillis) {
+        if let Some(lane) = self.active().lane(lane) {
+            lane.needed_until(expiry.0);
+        }
     }
 
     /// Lets the pending key take over from the active one of this snapshot, whose lane has no

@@ -429,7 +429,8 @@ impl TicketKey {
         self.sealing_ended.store(true, Ordering::Release);
     }
 
-    /// When the last ticket that this process sealed with the key expires (ms), once that is final.
+    /// When the last ticket or cookie that this process made with the key expires (ms), once that is
+    /// final.
     pub(crate) fn last_expiry(&self) -> Option<u64> {
         // Acquire: pairs with `end_sealing`.
         let ended = self.sealing_ended.load(Ordering::Acquire);
