@@ -12,11 +12,11 @@ use common::*;
 use dtls_session::admission::{NoEarlyData, NoResumption};
 use dtls_session::keys::{KeyConfig, KeyRole, TICKET_LIFETIME_MAX};
 use dtls_session::schedule::CipherSuite;
-use dtls_session::ticket::{OpenError, Scratch};
+use dtls_session::ticket::{HOST_DATA_MAX, OPAQUE_MAX, OpenError, Scratch};
 use dtls_session::wire::NewSessionTicket;
 use dtls_session::{
-    EncryptedTicket, Engine, Error, KeySecret, RandomUnavailable, SecureRandom, TicketKeyManager,
-    UnixMillis,
+    EncryptedTicket, Engine, Error, KeySecret, NewSession, RandomUnavailable, ResumptionSecret,
+    SecureRandom, TicketKeyManager, UnixMillis,
 };
 
 const HOUR: u64 = 3_600_000;
@@ -688,6 +688,55 @@ fn misuse_gets_a_clear_error() {
     );
     let roles: Vec<_> = keys.status().iter().map(|key| key.role).collect();
     assert_eq!(roles, [KeyRole::Active, KeyRole::Pending]);
+}
+
+#[test]
+fn who_is_told_how_much_room_a_ticket_takes_needs_to_be_told_once_and_no_serial() {
+    let room_for = |issue: &mut dyn FnMut(&mut [u8]) -> Result<usize, Error>| {
+        let Err(Error::BufferTooSmall { needed }) = issue(&mut []) else {
+            panic!("no buffer, and nothing is wrong");
+        };
+        let short = issue(&mut vec![0; needed - 1]);
+        assert_eq!(short, Err(Error::BufferTooSmall { needed }));
+        (needed, issue(&mut vec![0; needed]))
+    };
+    for early_data in [0, 1] {
+        let engine = engine(Engine::builder().max_early_data(early_data));
+        let issued = || engine.keys().status()[0].issued;
+        for suite in [CipherSuite::Aes128GcmSha256, CipherSuite::Aes256GcmSha384] {
+            for (nonce, host_data) in [(0, 0), (1, 7), (255, HOST_DATA_MAX)] {
+                let before = issued();
+                let secret = vec![1; suite.hash().output_len()];
+                let session = NewSession {
+                    secret: ResumptionSecret::Master {
+                        secret: &secret,
+                        ticket_nonce: &vec![2; nonce],
+                    },
+                    host_data: &vec![3; host_data],
+                    ..session(suite, NOW)
+                };
+                let mut worker = engine.worker(0).unwrap();
+                let peer = peer(1, 1).ip();
+                let mut issue = |out: &mut [u8]| worker.issue(&session, peer, NOW, out);
+                let (needed, written) = room_for(&mut issue);
+                assert_eq!(written, Ok(needed));
+                assert_eq!(issued(), before + 1);
+            }
+        }
+    }
+    let keys = manager(KeyConfig::default());
+    let reader = keys.reader();
+    for len in [0, 1, 16, OPAQUE_MAX] {
+        let bytes = vec![4; len];
+        let before = keys.status()[0].issued;
+        let mut seal = |out: &mut [u8]| {
+            let sealed = reader.snapshot().seal_opaque(0, &bytes, 60, NOW, out);
+            sealed.map(|(len, _)| len)
+        };
+        let (needed, written) = room_for(&mut seal);
+        assert_eq!(written, Ok(needed));
+        assert_eq!(keys.status()[0].issued, before + 1);
+    }
 }
 
 #[test]

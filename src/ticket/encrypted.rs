@@ -25,6 +25,11 @@ pub const OPAQUE_MAX: usize = STATE_MAX - HEAD;
 /// The longest ticket, in bytes.
 pub const TICKET_MAX: usize = HEADER + STATE_MAX + TAG;
 
+/// Bytes of a ticket that holds so many behind its head.
+pub(super) const fn ticket_len(parts: usize) -> usize {
+    HEADER + padded_len(parts) + TAG
+}
+
 /// Where a ticket is opened: its secrets are wiped when the scratch is opened into again or
 /// dropped.
 pub struct Scratch {
@@ -391,12 +396,10 @@ impl<'k> Birth<'k> {
             issued,
             lifetime,
         };
-        let needed = HEADER + padded_len(bytes.len()) + TAG;
-        let len = out
+        let written = out
             .get_mut(HEADER..)
-            .and_then(|out| head.write(&[bytes], out))
-            .ok_or(Error::BufferTooSmall { needed })?;
-        self.seal_written(len, out)
+            .and_then(|out| head.write(&[bytes], out));
+        self.seal_written(written.ok_or(Error::Length("ticket"))?, out)
     }
 
     /// Encrypts the `len` bytes behind the header's place with the birth place among them, and
@@ -427,6 +430,12 @@ impl KeySnapshot<'_> {
     ///
     /// `lifetime` is in seconds. Whether the ticket can be used once for 0-RTT is told by the
     /// `bool`: not, when the bytes for remembering used tickets are spent.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for more than [`OPAQUE_MAX`] bytes, [`Error::Config`] for a lifetime above
+    /// [`KeyConfig::ticket_lifetime`](crate::keys::KeyConfig::ticket_lifetime),
+    /// [`Error::BufferTooSmall`], [`Error::NoSuchLane`]; [`Error::SerialsExhausted`] when the lane has
+    /// no serial left under this key: [rotate](crate::TicketKeyManager::rotate).
     pub fn seal_opaque(
         &self,
         lane: u8,
@@ -443,6 +452,11 @@ impl KeySnapshot<'_> {
         if lifetime > lifetime_max {
             return Err(Error::Config("lifetime of a ticket above ticket_lifetime"));
         }
+        // Before a serial is used up.
+        let needed = ticket_len(bytes.len());
+        let out = out
+            .get_mut(..needed)
+            .ok_or(Error::BufferTooSmall { needed })?;
         let expiry = now.saturating_add(lifetime);
         let lifetime = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
         scrubbed_a_little(|| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::encrypted::{Birth, TICKET_MAX};
+use super::encrypted::{Birth, TICKET_MAX, ticket_len};
 use super::state::{HOST_DATA_MAX, SessionState, in_short};
 use crate::error::Error;
 use crate::keys::KeySnapshot;
@@ -28,6 +28,15 @@ pub enum ResumptionSecret<'a> {
     },
     /// It is given. The client must come to the same, so that the nonce is empty.
     Psk(&'a [u8]),
+}
+
+impl<'a> ResumptionSecret<'a> {
+    fn ticket_nonce(&self) -> &'a [u8] {
+        match self {
+            Self::Master { ticket_nonce, .. } => ticket_nonce,
+            Self::Psk(_) => &[],
+        }
+    }
 }
 
 impl fmt::Debug for ResumptionSecret<'_> {
@@ -93,8 +102,18 @@ pub(crate) fn issue(
     if session.host_data.len() > HOST_DATA_MAX {
         return Err(Error::Length("host_data"));
     }
+    let hash = session.suite.hash();
+    let ticket_len = ticket_len(SessionState::parts_len(hash, session.host_data.len()));
+    let nonce_len = session.secret.ticket_nonce().len();
+    let body_len = NewSessionTicket::body_len(nonce_len, ticket_len, rules.max_early_data > 0);
+    let needed = HANDSHAKE_HEADER_LEN + body_len;
+    // Before a serial is used up.
+    let (header, body) = out
+        .get_mut(..needed)
+        .and_then(|out| out.split_at_mut_checked(HANDSHAKE_HEADER_LEN))
+        .ok_or(Error::BufferTooSmall { needed })?;
     let lifetime = lifetime(keys.ticket_lifetime(), rules.session_lifetime, session, now)?;
-    let (early_secret, ticket_nonce) = secrets(session)?;
+    let early_secret = early_secret(session)?;
     let binder_key = early_secret.binder_key(LabelPrefix::Dtls13);
     let mut midstates = Zeroizing::new([0; MAX_MIDSTATES_LEN]);
     let midstates_len = binder_key.to_midstates(&mut *midstates).unwrap_or(0);
@@ -127,16 +146,10 @@ pub(crate) fn issue(
     let message = NewSessionTicket {
         ticket_lifetime: lifetime,
         ticket_age_add: state.age_add,
-        ticket_nonce,
+        ticket_nonce: session.secret.ticket_nonce(),
         ticket: &ticket[..ticket_len],
         max_early_data_size: (max_early_data > 0).then_some(max_early_data),
     };
-    let needed = Error::BufferTooSmall {
-        needed: HANDSHAKE_HEADER_LEN + TICKET_MAX,
-    };
-    let (header, body) = out
-        .split_at_mut_checked(HANDSHAKE_HEADER_LEN)
-        .ok_or(needed)?;
     let body_len = message.write(body)?;
     let length = u32::try_from(body_len).map_err(|_| Error::Length("NewSessionTicket"))?;
     header.copy_from_slice(&dtls_header(
@@ -164,11 +177,11 @@ fn lifetime(
     }
 }
 
-fn secrets<'a>(session: &NewSession<'a>) -> Result<(EarlySecret, &'a [u8]), Error> {
+fn early_secret(session: &NewSession<'_>) -> Result<EarlySecret, Error> {
     let hash = session.suite.hash();
     match session.secret {
         ResumptionSecret::Psk([]) => Err(Error::Length("PSK")),
-        ResumptionSecret::Psk(psk) => Ok((EarlySecret::from_psk(hash, psk), &[])),
+        ResumptionSecret::Psk(psk) => Ok(EarlySecret::from_psk(hash, psk)),
         ResumptionSecret::Master {
             secret,
             ticket_nonce,
@@ -176,7 +189,7 @@ fn secrets<'a>(session: &NewSession<'a>) -> Result<(EarlySecret, &'a [u8]), Erro
             let master = Secret::from_bytes(hash, secret)
                 .ok_or(Error::Length("resumption_master_secret"))?;
             let psk = resumption_psk(LabelPrefix::Dtls13, &master, ticket_nonce)?;
-            Ok((EarlySecret::from_psk(hash, psk.as_bytes()), ticket_nonce))
+            Ok(EarlySecret::from_psk(hash, psk.as_bytes()))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::head::{HEAD, Head};
-use crate::schedule::{CipherSuite, EarlySecret, midstates_len};
+use crate::schedule::{CipherSuite, EarlySecret, HashAlgorithm, midstates_len};
 use crate::time::UnixMillis;
 
 /// Bytes of its own that a host can put into a ticket.
@@ -49,6 +49,11 @@ pub struct SessionState<'a> {
 }
 
 impl SessionState<'_> {
+    /// Bytes behind the head, for a suite with this hash and so many bytes of a host.
+    pub(super) const fn parts_len(hash: HashAlgorithm, host_data: usize) -> usize {
+        FIELDS + EarlySecret::kept_len(hash) + midstates_len(hash) + host_data
+    }
+
     /// When the ticket expires.
     #[must_use]
     pub fn expires(&self) -> UnixMillis {

@@ -67,6 +67,11 @@ impl<'a> NewSessionTicket<'a> {
         Ok(message)
     }
 
+    /// Bytes of the body of a message with a nonce and a ticket of these lengths.
+    pub(crate) const fn body_len(nonce: usize, ticket: usize, early_data: bool) -> usize {
+        4 + 4 + 1 + nonce + 2 + ticket + 2 + if early_data { 8 } else { 0 }
+    }
+
     /// Writes the body to the start of `out` and returns its length in bytes.
     ///
     /// # Errors
