@@ -71,6 +71,11 @@ fn datagrams_for_others_are_discarded_with_their_reason() {
             Discarded::Encrypted,
         ),
         (
+            // Behind a connection ID, of whatever length.
+            [&[0x3f, 1, 2, 0, 20][..], &[9; 20]].concat(),
+            Discarded::Encrypted,
+        ),
+        (
             [&[21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2][..], &[2, 40]].concat(),
             Discarded::NotHandshake,
         ),

@@ -19,6 +19,9 @@ use crate::wire::{AlertDescription, ClientHello, HandshakeType, PskIdentity};
 /// Identities that are tried. Each costs a decryption, and clients offer one or two.
 const IDENTITIES_MAX: usize = 4;
 
+/// Protocols among which that of the session is looked for. Each costs a keyed hash.
+const PROTOCOLS_MAX: usize = 16;
+
 /// What an embedder has set.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
@@ -148,6 +151,7 @@ impl<'k> Judge<'_, 'k> {
             0 => None,
             alpn => hello
                 .alpn()
+                .take(PROTOCOLS_MAX)
                 .find(|protocol| in_short(context(&mut names.alpn, key, protocol)) == alpn),
         };
         let same_alpn = match session.alpn {
@@ -293,11 +297,12 @@ impl<'k> Judge<'_, 'k> {
         freshness: Freshness,
         knows_address: bool,
     ) -> Option<NoEarlyData> {
-        let hello = arrival.hello.as_ref()?;
         let resumed = &opened.resumed;
-        if !hello.early_data {
-            Some(NoEarlyData::NotOffered)
-        } else if arrival.retried.is_some() || arrival.message_seq > 0 {
+        let hello = arrival.hello.as_ref().filter(|hello| hello.early_data);
+        let Some(hello) = hello else {
+            return Some(NoEarlyData::NotOffered);
+        };
+        if arrival.retried.is_some() || arrival.message_seq > 0 {
             Some(NoEarlyData::HelloRetryRequest)
         } else if resumed.session.max_early_data == 0 {
             Some(NoEarlyData::NotPermitted)

@@ -4,7 +4,8 @@ use super::flow::{Decision, Flow};
 use super::verdict::Discarded;
 use crate::time::UnixMillis;
 use crate::wire::{
-    ContentType, HandshakeType, Outcome, Reassembly, Record, Refusal, SlotId, fragments, records,
+    ContentType, HandshakeType, Malformed, Outcome, Reassembly, Record, Refusal, SlotId, fragments,
+    records,
 };
 
 /// A client sends its ClientHello as message 0, and again as message 1.
@@ -36,6 +37,11 @@ pub(crate) fn read(
                 flow.decision = discard(Discarded::Encrypted);
                 return None;
             }
+            // Nor are connection IDs read here, which only their associations know.
+            Err(Malformed::UnexpectedConnectionId) => {
+                flow.decision = discard(Discarded::Encrypted);
+                return None;
+            }
             Err(_) => return None,
         };
         first = false;
@@ -50,8 +56,14 @@ pub(crate) fn read(
                 flow.decision = discard(Discarded::NotClientHello);
                 return None;
             }
+            // What was stored from this datagram is to be its message, or its bytes would allow
+            // an answer now and another one later.
+            let stored = matches!(flow.decision, Decision::Incomplete);
+            if stored && fragment.message_seq != flow.arrival.message_seq {
+                return None;
+            }
             flow.arrival.message_seq = fragment.message_seq;
-            if fragment.is_whole() {
+            if fragment.is_whole() && !stored {
                 flow.arrival.hello_body = fragment.body;
                 flow.arrival.rest = records.rest();
                 flow.decision = Decision::Pending;

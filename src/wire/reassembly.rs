@@ -17,6 +17,9 @@ const WAYS: usize = 4;
 
 /// A pool of slots, each of which makes one message whole.
 ///
+/// A fragment that says otherwise than those before begins its message anew: a client that has given
+/// a handshake up can begin another from the same port, with the same `message_seq`.
+///
 /// Completed messages stay readable until [`begin_batch`](Self::begin_batch), so that a batch of
 /// datagrams can be looked at together. Messages that come in one fragment
 /// ([`Fragment::is_whole`]) need no slot and should not be inserted.
@@ -82,7 +85,7 @@ pub enum Outcome {
 pub enum Refusal {
     /// The message is longer than the pool's slots.
     MessageTooLong,
-    /// Other fragments of the message say another type or length.
+    /// Its message was completed in this batch, with another type or length.
     Inconsistent,
     /// It carries nothing of a message that is not empty.
     Empty,
@@ -162,24 +165,29 @@ impl Reassembly {
         if fragment.body.is_empty() && fragment.length != 0 {
             return Outcome::Refused(Refusal::Empty);
         }
-        let index = match self.slot_of(flow, fragment.message_seq, now) {
-            Some(index) => index,
-            None => match self.begin(flow, fragment, now) {
-                Some(index) => index,
-                None => return Outcome::Refused(Refusal::Full),
-            },
-        };
-        let slot = &mut self.slots[index];
-        if slot.msg_type != fragment.msg_type || slot.length != fragment.length {
-            return Outcome::Refused(Refusal::Inconsistent);
+        if let Some(index) = self.slot_of(flow, fragment.message_seq, now) {
+            let slot = &self.slots[index];
+            let is_alike = slot.msg_type == fragment.msg_type && slot.length == fragment.length;
+            if slot.state == State::Complete {
+                return match is_alike {
+                    true => Outcome::AlreadyComplete(slot.id(index)),
+                    false => Outcome::Refused(Refusal::Inconsistent),
+                };
+            }
+            if is_alike && let Some(outcome) = self.store(index, fragment) {
+                return outcome;
+            }
+            // The peer has given that message up and begun another, or somebody forges: whose
+            // fragments come together is served.
+            self.slots[index].state = State::Free;
         }
-        let id = SlotId {
-            index: index as u32,
-            serial: slot.serial,
-        };
-        if slot.state == State::Complete {
-            return Outcome::AlreadyComplete(id);
-        }
+        self.begin(flow, fragment, now)
+            .and_then(|index| self.store(index, fragment))
+            .unwrap_or(Outcome::Refused(Refusal::Full))
+    }
+
+    /// Takes the fragment into the slot of its message; `None` if it contradicts what has arrived.
+    fn store(&mut self, index: usize, fragment: &Fragment<'_>) -> Option<Outcome> {
         let first_word = index * self.words_per_slot;
         let words = first_word..first_word + self.words_per_slot;
         let new = store(
@@ -187,15 +195,16 @@ impl Reassembly {
             &mut self.arrived[words],
             fragment.fragment_offset as usize,
             fragment.body,
-        );
+        )?;
+        let slot = &mut self.slots[index];
         slot.missing = slot.missing.saturating_sub(new);
         if slot.missing > 0 {
-            return Outcome::Incomplete;
+            return Some(Outcome::Incomplete);
         }
         slot.state = State::Complete;
         // Each slot is completed once until `begin_batch`, so this never grows.
         self.completed.push(index as u32);
-        Outcome::Complete(id)
+        Some(Outcome::Complete(slot.id(index)))
     }
 
     /// The body of a completed message; empty if a batch has begun since.
@@ -290,6 +299,14 @@ impl fmt::Debug for Reassembly {
 }
 
 impl Slot {
+    /// The name of the message in it, which is that of `index`.
+    fn id(&self, index: usize) -> SlotId {
+        SlotId {
+            index: index as u32,
+            serial: self.serial,
+        }
+    }
+
     const FREE: Self = Self {
         state: State::Free,
         flow: 0,
@@ -358,41 +375,43 @@ mod tests {
     }
 
     #[test]
-    fn trap_29_a_later_fragment_cannot_change_an_earlier_one() {
-        let (genuine, forged) = ([1; 100], [2; 100]);
-        let mut pool = pool(4);
-        let _ = pool.insert(FLOW, &part(&genuine, 0, 10..30), NOW);
-        let _ = pool.insert(FLOW, &part(&forged, 0, 0..20), NOW);
-        let Outcome::Complete(id) = pool.insert(FLOW, &part(&forged, 0, 20..100), NOW) else {
-            panic!("not complete")
+    fn trap_29_a_message_is_of_one_piece_whatever_was_left_of_another() {
+        let (given_up, message) = ([1; 100], [2; 100]);
+        let longer = [3; 101];
+        let other_type = Fragment {
+            msg_type: HandshakeType::FINISHED,
+            ..part(&message, 0, 0..10)
         };
-        let expected = [&[2; 10][..], &[1; 20], &[2; 70]].concat();
-        assert_eq!(pool.body(id), expected);
+        for left in [
+            part(&given_up, 0, 10..30),
+            part(&longer, 0, 10..30),
+            other_type,
+        ] {
+            let mut pool = pool(4);
+            let _ = pool.insert(FLOW, &left, NOW);
+            let begun = pool.insert(FLOW, &part(&message, 0, 0..20), NOW);
+            assert_eq!(begun, Outcome::Incomplete);
+            let Outcome::Complete(id) = pool.insert(FLOW, &part(&message, 0, 20..100), NOW) else {
+                panic!("not complete")
+            };
+            assert_eq!(pool.body(id), message);
+        }
     }
 
     #[test]
-    fn trap_29_an_inconsistent_fragment_is_dropped_and_destroys_nothing() {
+    fn trap_29_what_was_completed_in_this_batch_stays_as_it_is() {
         let message = [7; 100];
         let mut pool = pool(4);
-        let _ = pool.insert(FLOW, &part(&message, 0, 0..50), NOW);
-        let longer = part(&[7; 101], 0, 50..101).body.to_vec();
-        let longer = Fragment {
-            length: 101,
-            body: &longer,
-            ..part(&message, 0, 50..100)
+        let Outcome::Complete(id) = pool.insert(FLOW, &part(&message, 0, 0..100), NOW) else {
+            panic!("not complete")
         };
-        let other = Fragment {
-            msg_type: HandshakeType::FINISHED,
-            ..part(&message, 0, 50..100)
-        };
-        for fragment in [longer, other] {
-            let outcome = pool.insert(FLOW, &fragment, NOW);
-            assert_eq!(outcome, Outcome::Refused(Refusal::Inconsistent));
-        }
+        let again = pool.insert(FLOW, &part(&[8; 100], 0, 0..50), NOW);
+        assert_eq!(again, Outcome::AlreadyComplete(id));
+        let longer = pool.insert(FLOW, &part(&[8; 101], 0, 0..50), NOW);
+        assert_eq!(longer, Outcome::Refused(Refusal::Inconsistent));
         let empty = pool.insert(FLOW, &part(&message, 0, 50..50), NOW);
         assert_eq!(empty, Outcome::Refused(Refusal::Empty));
-        let last = pool.insert(FLOW, &part(&message, 0, 50..100), NOW);
-        assert!(matches!(last, Outcome::Complete(_)));
+        assert_eq!(pool.body(id), message);
     }
 
     #[test]
