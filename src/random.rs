@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A source of random bytes fit for keys, given by the embedder.
 ///
-/// Drawn from when an engine is built and when a key is drawn, never per ticket.
+/// Drawn from when an engine is built and when a key is drawn or imported, never per ticket.
 pub trait SecureRandom {
     /// Fills `out` entirely, or says that it could not.
     fn fill(&self, out: &mut [u8]) -> Result<(), RandomUnavailable>;

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Deref;
 
 use zeroize::zeroize_flat_type;
@@ -44,8 +44,10 @@ impl<T: FlatKey> Drop for Wiped<T> {
     fn drop(&mut self) {
         // SAFETY: dropped once, here, and not used afterwards except as raw memory.
         unsafe { ManuallyDrop::drop(&mut self.0) };
-        // SAFETY: the memory is ours and writable, and holds no live value any more.
-        unsafe { zeroize_flat_type(&raw mut self.0) };
+        let place = (&raw mut self.0).cast::<MaybeUninit<T>>();
+        // SAFETY: the memory is ours and writable, and holds no live value any more: bytes, of which
+        // none need be anything.
+        unsafe { zeroize_flat_type(place) };
     }
 }
 

@@ -62,7 +62,7 @@ pub struct Arrival<'a> {
     pub rest: &'a [u8],
     /// The peer was seen to receive at its address: it echoed a cookie, or its ticket was issued
     /// there and nothing says that the flight was recorded and sent again: it is fresh, and was
-    /// not accepted before. Otherwise ask for a cookie
+    /// not accepted before, but as a [retransmission](Verdict::Retransmission). Otherwise ask for a cookie
     /// ([`Admitted::hello_retry_request`](crate::Admitted::hello_retry_request)), or send no more
     /// than [`send_limit`](Self::send_limit).
     pub address_verified: bool,
@@ -138,7 +138,7 @@ impl<'a> Resumed<'a> {
     /// The secret with which the key schedule goes on (RFC 8446, 7.1).
     #[must_use]
     pub fn early_secret(&self) -> Option<EarlySecret> {
-        EarlySecret::from_kept(self.suite.hash(), self.session.early_secret)
+        scrubbed(|| EarlySecret::from_kept(self.suite.hash(), self.session.early_secret))
     }
 
     /// The transcript up to and with the ClientHello.

@@ -55,7 +55,8 @@ impl Sent {
     }
 }
 
-/// Enough for the ClientHellos of a second at 4096 a second.
+/// Each has one place, which the next one there takes over: so many flights later a third is still
+/// known.
 const ENTRIES: usize = 1 << 12;
 
 impl Retransmissions {

@@ -139,7 +139,8 @@ pub enum Verdict<'a> {
     Retransmission,
     /// Part of a ClientHello: more is to come.
     Incomplete,
-    /// Send this alert, and nothing else.
+    /// Send this alert and nothing else, and not even that while a handshake or an association with
+    /// this peer is under way: nobody has authenticated the datagram.
     Abort(AlertDescription, AbortReason),
     /// Do not answer. An encrypted record may belong to an association of the host's.
     Discard(Discarded),

@@ -13,7 +13,7 @@ use crate::wire::{
 pub struct ClientHelloParams<'a> {
     /// Drawn anew for each handshake; the same in the second ClientHello of one.
     pub random: [u8; 32],
-    /// Up to 32 bytes that mean nothing; DTLS 1.3 clients should send none.
+    /// Up to 32 bytes that mean nothing; clients with no session of an older version send none.
     pub legacy_session_id: &'a [u8],
     /// By preference. A session is resumed only under a suite with its hash, and its early data is
     /// taken only under its own suite.
@@ -24,7 +24,7 @@ pub struct ClientHelloParams<'a> {
     pub alpn: &'a [&'a [u8]],
     /// Named groups, by preference. If there are none, there is no key_share either.
     pub supported_groups: &'a [u16],
-    /// Named groups with the client's public values.
+    /// The client's public values, each of one of the `supported_groups`.
     pub key_shares: &'a [(u16, &'a [u8])],
     /// Signature schemes, by preference.
     pub signature_algorithms: &'a [u16],
@@ -41,7 +41,7 @@ pub struct ClientHelloParams<'a> {
 
 impl ClientHelloParams<'_> {
     /// A ClientHello with all suites, ECDSA, RSA-PSS and Ed25519 signatures, and PSKs with
-    /// (EC)DHE. Key shares have to be added.
+    /// (EC)DHE. Groups and key shares have to be added.
     #[must_use]
     pub const fn new(random: [u8; 32]) -> Self {
         Self {
@@ -72,14 +72,17 @@ impl ClientHelloParams<'_> {
     ///
     /// # Errors
     /// [`Error::BufferTooSmall`], [`Error::Length`] if something is longer than its field, or
-    /// [`Error::Config`] if this would be no ClientHello, or one whose suites all have another hash
-    /// than the session.
+    /// [`Error::Config`] if this would be no ClientHello, if there are key shares and no groups, or if
+    /// the suites all have another hash than the session.
     pub fn write(&self, offer: Option<&Offer>, out: &mut [u8]) -> Result<usize, Error> {
         if self.legacy_session_id.len() > 32 {
             return Err(Error::Length("legacy_session_id"));
         }
         if offer.is_some_and(|offer| !self.offers_hash_of(offer.session().info())) {
             return Err(Error::Config("no suite with the hash of the session"));
+        }
+        if self.supported_groups.is_empty() && !self.key_shares.is_empty() {
+            return Err(Error::Config("key shares without supported groups"));
         }
         let mut w = Writer::new(&mut *out);
         w.u16(LEGACY_RECORD_VERSION);
@@ -345,6 +348,14 @@ pub(super) mod tests {
             ..FULL
         };
         assert_eq!(new(&no_suites, None), none);
+        // Shares that would be left out with the groups, in silence.
+        let no_groups = ClientHelloParams {
+            supported_groups: &[],
+            ..FULL
+        };
+        let mut session = offer(CipherSuite::Chacha20Poly1305Sha256, None);
+        let left_out = Err(Error::Config("key shares without supported groups"));
+        assert_eq!(new(&no_groups, Some(&mut session)), left_out);
         // Those that a session is offered without a way to use it.
         let no_modes = ClientHelloParams {
             psk_modes: PskModes::default(),

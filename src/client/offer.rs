@@ -5,14 +5,12 @@ use std::fmt;
 use super::session::ClientSession;
 use crate::Error;
 use crate::schedule::{
-    CipherSuite, ClientHelloHash, EARLY_DATA_EPOCH, Hash, HashAlgorithm, LabelPrefix, RecordSealer,
-    Secret, TrafficKeys, Transcript,
+    CipherSuite, EARLY_DATA_EPOCH, HashAlgorithm, LabelPrefix, RecordSealer, Secret, TrafficKeys,
+    Transcript,
 };
 use crate::time::UnixMillis;
 use crate::wipe::scrubbed;
-use crate::wire::{
-    ClientHello, ContentType, HandshakeType, ServerHello, Writer, extension_type, tls_header,
-};
+use crate::wire::{ClientHello, ContentType, HandshakeType, ServerHello, Writer, extension_type};
 
 /// A session that is being offered, in one handshake: in its first ClientHello and, after a
 /// HelloRetryRequest, in the second.
@@ -71,7 +69,8 @@ impl Offer {
     /// of the HelloRetryRequest. There is no early data any more.
     ///
     /// `None` if the session is not to be offered again: the HelloRetryRequest selects a suite with
-    /// another hash (RFC 8446, 4.1.4), or the session has expired.
+    /// another hash (RFC 8446, 4.1.4), or the session has expired. To be called once: a second
+    /// HelloRetryRequest ends the handshake.
     ///
     /// # Errors
     /// [`Error::Config`] if this is no HelloRetryRequest.
@@ -89,13 +88,9 @@ impl Offer {
         if CipherSuite::from_code(request.cipher_suite).map(CipherSuite::hash) != Some(hash) {
             return Ok(None);
         }
-        let mut hello1 = Hash::new(hash);
-        hello1.update(&tls_header(
-            HandshakeType::CLIENT_HELLO,
-            client_hello1.len() as u32,
-        ));
-        hello1.update(client_hello1);
-        let hello1 = hello1.finish();
+        let mut hello1 = Transcript::new(hash);
+        hello1.add(HandshakeType::CLIENT_HELLO, client_hello1);
+        let hello1 = hello1.digest();
         let before = Transcript::after_hello_retry_request(&hello1, hash, hello_retry_request);
         Ok(self.session.offer(now).map(|offer| Self {
             before,
@@ -151,16 +146,18 @@ impl Offer {
             return Err(NOT_OURS);
         }
         let truncated_len = offered.truncated_len;
-        let hashed = self.hash(body, truncated_len).ok_or(NOT_OURS)?;
-        let hello = hashed.truncated();
+        let mut transcript = self.before.clone();
+        transcript.add_header(HandshakeType::CLIENT_HELLO, body.len());
+        let (truncated, binders) = body.split_at_mut_checked(truncated_len).ok_or(NOT_OURS)?;
+        transcript.update(truncated);
+        let hello = transcript.digest();
         let binder = scrubbed(|| self.session.binder_key().sign(&[hello.as_bytes()]));
-        // The binder is the end of the last extension, as was checked above.
-        let (_, place) = body
-            .split_at_mut_checked(body.len() - binder.as_bytes().len())
-            .ok_or(NOT_OURS)?;
+        // It is the end of the list of binders, as was checked above, and that of the ClientHello.
+        let place = binders.len().checked_sub(binder.as_bytes().len());
+        let place = place.and_then(|at| binders.get_mut(at..)).ok_or(NOT_OURS)?;
         place.copy_from_slice(binder.as_bytes());
-        let hashed = self.hash(body, truncated_len).ok_or(NOT_OURS)?;
-        Ok(hashed.into_transcript())
+        transcript.update(binders);
+        Ok(transcript)
     }
 
     /// `client_early_traffic_secret`, from the transcript that [`bind`](Self::bind) returned.
@@ -205,10 +202,6 @@ impl Offer {
 
     const fn binder_hash(&self) -> HashAlgorithm {
         self.session.info().suite.hash()
-    }
-
-    fn hash<'b>(&self, body: &'b [u8], truncated_len: usize) -> Option<ClientHelloHash<'b>> {
-        ClientHelloHash::new(self.before.clone(), body, truncated_len)
     }
 }
 

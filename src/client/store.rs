@@ -74,7 +74,12 @@ impl SessionStore {
     /// # Errors
     /// [`Error::Config`] if a limit is zero or their product beyond what can be counted.
     pub fn new(config: StoreConfig) -> Result<Self, Error> {
-        if config.max_sessions == 0 || config.sessions_per_endpoint == 0 {
+        let limits = [
+            config.max_sessions,
+            config.sessions_per_endpoint,
+            config.max_session_bytes,
+        ];
+        if limits.contains(&0) {
             return Err(Error::Config("a session store for no sessions"));
         }
         if memory_limit(&config).is_none() {
@@ -576,11 +581,13 @@ mod tests {
         let too_long = session(&[1; 1021], NOW.0, 3600);
         assert_eq!(store.store(named, too_long, NOW), Err(NotStored::TooLong));
 
-        for (max_sessions, sessions_per_endpoint) in [(0, 1), (1, 0), (usize::MAX, 1)] {
+        for (max_sessions, sessions_per_endpoint, max_session_bytes) in
+            [(0, 1, 1), (1, 0, 1), (1, 1, 0), (usize::MAX, 1, 1)]
+        {
             let config = StoreConfig {
                 max_sessions,
                 sessions_per_endpoint,
-                ..StoreConfig::default()
+                max_session_bytes,
             };
             assert!(matches!(SessionStore::new(config), Err(Error::Config(_))));
         }

@@ -35,6 +35,9 @@ impl<'w> Admitted<'w> {
     /// (RFC 9147, 5.1). Returns its length in bytes, at most 192.
     ///
     /// A ClientHello that was [retried](Arrival::retried) must not be answered so again.
+    ///
+    /// # Errors
+    /// [`Error::BufferTooSmall`].
     pub fn hello_retry_request(
         &self,
         arrival: &Arrival<'_>,

@@ -124,21 +124,24 @@ impl Builder {
     }
 
     /// The named groups in which the host can use a key share. A flight without one needs a
-    /// HelloRetryRequest, and so gets no 0-RTT. Default X25519 (0x001d) and P-256 (0x0017).
+    /// HelloRetryRequest, and so gets no 0-RTT, unless the PSK [may be used alone](Self::allow_psk_ke).
+    /// Default X25519 (0x001d) and P-256 (0x0017).
     #[must_use]
     pub fn groups(mut self, groups: &[u16]) -> Self {
         self.rules.groups = groups.to_vec();
         self
     }
 
-    /// Whether a PSK may be used without (EC)DHE, which gives up forward secrecy. Default no.
+    /// Whether a PSK may be used without (EC)DHE, which gives up forward secrecy. A host that
+    /// allows it must use the PSK alone where a flight whose 0-RTT is accepted has no key share
+    /// of its groups. Default no.
     #[must_use]
     pub fn allow_psk_ke(mut self, allow: bool) -> Self {
         self.rules.psk_ke = allow;
         self
     }
 
-    /// How long a cookie is good. Default 30 s.
+    /// How long a cookie is good: so long its key is kept. Default 30 s.
     #[must_use]
     pub fn cookie_lifetime(mut self, lifetime: Duration) -> Self {
         self.rules.cookie_lifetime = lifetime;
@@ -160,7 +163,9 @@ impl Builder {
         self
     }
 
-    /// For how long the same ClientHello from the same address is a retransmission. Default 10 s.
+    /// For how long the same ClientHello from the same address is a retransmission. Each worker
+    /// knows the last few thousand that it accepted: at 4096 a second, a third after a second. One that
+    /// is forgotten resumes as [`Replayed`](crate::admission::NoEarlyData::Replayed). Default 10 s.
     #[must_use]
     pub fn retransmission_window(mut self, window: Duration) -> Self {
         self.worker.retransmission_window = window;
@@ -180,6 +185,10 @@ impl Builder {
     ///
     /// A process that forks does so before: with the same issuer in both, nonces would repeat, and
     /// a flight be accepted by each.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting that makes no sense, or asks for more memory than there is;
+    /// [`Error::RandomUnavailable`].
     pub fn build(self, random: &dyn SecureRandom, now: UnixMillis) -> Result<Engine, Error> {
         let mut keys = self.keys;
         keys.lanes = self.lanes.unwrap_or(keys.lanes);

@@ -61,6 +61,9 @@ impl Engine {
 
     /// The worker of `lane`, for the calling thread. Several workers of one lane are slower than
     /// each on its own, and no less right.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchLane`].
     pub fn worker(&self, lane: usize) -> Result<Worker, Error> {
         let lanes = self.shared.keys.config().lanes;
         match u8::try_from(lane) {
@@ -92,6 +95,9 @@ impl Engine {
     }
 
     /// To be called about once a second, by any thread: see [`TicketKeyManager::maintain`].
+    ///
+    /// # Errors
+    /// As there.
     pub fn maintain(
         &self,
         now: UnixMillis,

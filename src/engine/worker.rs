@@ -96,6 +96,9 @@ impl Worker {
     /// Judges up to [`BATCH_MAX`] datagrams. What their tickets hold stays in memory until the next
     /// batch, which may be empty, or until the worker is dropped. All that follows from the verdicts has happened when
     /// this returns: whoever drops an [`Verdict::AcceptEarlyData`](crate::Verdict::AcceptEarlyData) unread has used up a flight.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for more than [`BATCH_MAX`] datagrams, none of which was judged.
     pub fn admit<'w>(
         &'w mut self,
         batch: &[Datagram<'w>],
@@ -181,6 +184,12 @@ impl Worker {
     /// Writes a NewSessionTicket message for `session` to `out`, with its DTLS handshake header,
     /// and returns its length in bytes. To be sent until it is acknowledged, as it is: a further
     /// call makes another ticket.
+    ///
+    /// # Errors
+    /// [`Error::SessionExpired`] if nothing is left of the session's lifetime; [`Error::Length`] if
+    /// the secret, its nonce or the host's data are not of a length that they may have;
+    /// [`Error::BufferTooSmall`]; [`Error::SerialsExhausted`] when the lane has no serial left and no
+    /// key can follow. Only after the last a serial may be used up.
     pub fn issue(
         &mut self,
         session: &NewSession<'_>,

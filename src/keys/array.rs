@@ -15,7 +15,6 @@ pub enum KeyRole {
 }
 
 /// A key and its place in the life of keys.
-#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) key: Arc<TicketKey>,
     pub(crate) role: KeyRole,

@@ -57,8 +57,8 @@ impl Budget {
     }
 }
 
-/// One bit per serial, in chunks that double, so that a lane costs nothing before it issues and
-/// at most twice its tickets after that.
+/// One bit per serial, in chunks that double, so that a lane costs nothing before it issues, and
+/// after the first chunk at most twice its tickets.
 pub(crate) struct Lane {
     next: AtomicU64,
     limit: u64,

@@ -35,7 +35,9 @@ pub struct KeyConfig {
     /// has. `None`: keys come by [`TicketKeyManager::import`], which is the way of hosts that share
     /// them, and of those that want to open tickets of before a restart. Default 1 h.
     pub rotation_interval: Option<Duration>,
-    /// The longest lifetime of a ticket, at most [`TICKET_LIFETIME_MAX`]. Default 24 h.
+    /// The longest lifetime of a ticket, at most [`TICKET_LIFETIME_MAX`]. The same on all hosts that
+    /// share keys, and over their restarts: a key is kept that long for tickets of others. Default
+    /// 24 h.
     pub ticket_lifetime: Duration,
     /// Tickets per lane and key, at most 2^32, the default. Where keys are drawn, rotation comes
     /// early when a lane has used seven eighths of them.
@@ -44,7 +46,8 @@ pub struct KeyConfig {
     /// reader. A rotation beyond is refused. Default 256.
     pub max_keys: usize,
     /// Bytes for the bits of used tickets, over all keys and lanes. Tickets beyond are issued
-    /// without 0-RTT. Default 256 MiB: 2^31 tickets, but at least half of that.
+    /// without 0-RTT. Default 256 MiB: 2^31 tickets, but at least half of that where each lane
+    /// issues many under each key. The first 2^15 of a lane take 4 KiB at once.
     pub register_bytes: usize,
 }
 
@@ -120,8 +123,8 @@ pub struct Maintenance {
 
 /// Keys that seal and open tickets, and their rotation. Cheap to clone; clones are the same manager.
 ///
-/// Readers take a [`KeySnapshot`] and never wait. Changes go through a lock of their own, off the
-/// path of tickets.
+/// Readers take a [`KeySnapshot`] and never wait. Changes go through a lock of their own, which is
+/// on the way of no ticket but that for which a lane has no serial left.
 #[derive(Clone)]
 pub struct TicketKeyManager {
     shared: Arc<Shared>,
@@ -139,6 +142,9 @@ struct Shared {
 
 impl TicketKeyManager {
     /// Draws a first key, which seals at once, and the one to follow it.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::RandomUnavailable`].
     pub fn new(
         config: KeyConfig,
         random: &dyn SecureRandom,
@@ -152,6 +158,9 @@ impl TicketKeyManager {
 
     /// Begins with a given key, which seals at once: the way to open tickets of before a restart,
     /// and those of other hosts.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::RandomUnavailable`].
     pub fn with_key(
         config: KeyConfig,
         secret: &KeySecret,
@@ -201,7 +210,11 @@ impl TicketKeyManager {
     ///
     /// A key whose time was before that of the key which seals now is there to open only: so
     /// begin, after a restart, with the [key that seals](Self::with_key), and import the others
-    /// with the times that they had.
+    /// with the times that they had, all with the `now` by which that one was chosen.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateKey`] if it is here, [`Error::TooManyKeys`],
+    /// [`Error::RandomUnavailable`]; nothing has changed then but that keys may be retired.
     pub fn import(
         &self,
         secret: &KeySecret,
@@ -228,8 +241,10 @@ impl TicketKeyManager {
     }
 
     /// Lets the next key seal from now on: the imported one that is due first, or else a drawn one,
-    /// which no other host has. Returns the id of the key that seals. On an error the same key
-    /// seals as before.
+    /// which no other host has. Returns the id of the key that seals.
+    ///
+    /// # Errors
+    /// [`Error::TooManyKeys`], [`Error::RandomUnavailable`]: the same key seals as before.
     pub fn rotate(&self, now: UnixMillis, random: &dyn SecureRandom) -> Result<KeyId, Error> {
         let shared = &self.shared;
         let mut entries = lock(&shared.entries);
@@ -254,8 +269,9 @@ impl TicketKeyManager {
     /// key is due or when a lane is nearly out of serials; retires keys whose last ticket has
     /// expired; overwrites retired keys that no reader holds any more.
     ///
-    /// On an error everything that could be done was done, and the rest is tried again by the
-    /// next call.
+    /// # Errors
+    /// [`Error::TooManyKeys`], [`Error::RandomUnavailable`], where a key cannot be drawn. Everything
+    /// that could be done was done, and the rest is tried again by the next call.
     pub fn maintain(
         &self,
         now: UnixMillis,
@@ -327,7 +343,8 @@ impl TicketKeyManager {
 
     /// The most bytes that keys and the bits of used tickets will ever take, even if every key
     /// knows all the other issuers that it can and a reader holds on to everything. Lanes that
-    /// were taken over from an earlier process come on top, but for their bits.
+    /// were taken over from an earlier process come on top, but for their bits, and for each reader
+    /// up to 130 KiB in which it collects what rotations have left.
     #[must_use]
     pub fn memory_limit(&self) -> usize {
         let config = &self.shared.config;

@@ -100,6 +100,10 @@ impl fmt::Debug for ReplayCache {
 
 impl ReplayCache {
     /// A cache for the tickets of `lanes` lanes.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the window is too short, or [`ReplayConfig::recorder_bytes`] too few for it
+    /// or more than there are; [`Error::RandomUnavailable`].
     pub fn new(
         config: &ReplayConfig,
         lanes: usize,
@@ -179,9 +183,10 @@ impl ReplayCache {
             return Strike::Unknown;
         }
         let recorded = if self.protection == ReplayProtection::TimeWindowed {
-            let mut identity = [0; 13];
+            let mut identity = [0; 21];
             identity[..8].copy_from_slice(&key.id().0.to_be_bytes());
-            identity[8..].copy_from_slice(&BirthPlace::bytes(birth.lane(), birth.serial()));
+            identity[8..16].copy_from_slice(&birth.issuer.0.to_be_bytes());
+            identity[16..].copy_from_slice(&BirthPlace::bytes(birth.lane(), birth.serial()));
             recorder.record(birth.lane(), expected_arrival, &identity)
         } else {
             recorder.record(birth.lane(), expected_arrival, binder)

@@ -12,8 +12,9 @@ const MAX_FORGERIES: u64 = 1 << 36;
 
 /// Opens the records that the peer protects in one epoch, each of them once.
 ///
-/// A record that is rejected changes nothing but the count of forgeries. It is to be dropped in
-/// silence, whatever the reason (RFC 9147, 4.5.2): anybody can send it.
+/// A record that is rejected is to be dropped in silence, whatever the reason (RFC 9147, 4.5.2):
+/// anybody can send it. One that is not authentic changes nothing but the count of forgeries; an
+/// authentic one that cannot be read has used its number up.
 pub struct RecordOpener {
     protection: Box<Protection>,
     epoch: u64,

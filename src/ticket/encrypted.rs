@@ -251,7 +251,8 @@ impl<'b> OpenedTicket<'_, 'b> {
         self.origin.key.id()
     }
 
-    /// Whether this process issued it, and so remembers whether it was used.
+    /// Whether this process issued it. It alone remembers whether the ticket was used, if there was
+    /// room for that, or the process that [took over](crate::handover) from it.
     #[must_use]
     pub fn is_home(&self) -> bool {
         self.origin.birth.issuer == self.origin.key.issuer()

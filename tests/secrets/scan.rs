@@ -50,6 +50,11 @@ impl Scanner {
         self.answer.recv().unwrap()
     }
 
+    /// In how many places pieces of them are.
+    pub(crate) fn count(&self, needles: &Needles) -> usize {
+        self.find(needles).len()
+    }
+
     #[track_caller]
     pub(crate) fn assert_gone(&self, needles: &Needles) {
         let mut found = self.find(needles);

@@ -76,7 +76,7 @@ const ZERO_WORDS: __m128i = unsafe { std::mem::zeroed() };
 
 pub(super) const ZERO: Words = [ZERO_WORDS; 4];
 
-/// Takes each chaining value over its block. Of the blocks nothing remains.
+/// Takes each chaining value over its block, which may be overwritten.
 #[inline(never)]
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress<const N: usize>(states: &mut [State; N], blocks: &mut [Words; N]) {
@@ -96,8 +96,8 @@ fn compress_here<const N: usize>(states: &mut [State; N], blocks: &mut [Words; N
     }
 }
 
-/// Takes those of the chaining values over their blocks that are `active`. Of the blocks nothing
-/// remains.
+/// Takes those of the chaining values over their blocks that are `active`. The blocks may be
+/// overwritten.
 #[inline]
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress_some<const N: usize>(

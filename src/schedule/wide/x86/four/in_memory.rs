@@ -66,7 +66,7 @@ macro_rules! last_row {
     };
 }
 
-/// Takes each chaining value over its block. Of the blocks nothing remains.
+/// Takes each chaining value over its block, which is overwritten.
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress(states: &mut [State; 4], blocks: &mut [Words; 4]) {
     // SAFETY: it reads and writes the two arguments, which are aligned to 16 bytes and lie in memory

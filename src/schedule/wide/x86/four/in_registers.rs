@@ -78,7 +78,7 @@ macro_rules! load_words {
 }
 
 /// Takes each chaining value over its block.
-#[target_feature(enable = "sha,avx512vl")]
+#[target_feature(enable = "sha,avx512vl,avx512bw")]
 pub(super) fn compress(states: &mut [State; 4], blocks: &[Words; 4]) {
     // SAFETY: it reads and writes the two arguments, which are aligned to 16 bytes and lie in memory
     // as they are written in Rust, and reads K, which is as long as its loop reads. The caller has

@@ -28,12 +28,13 @@ mod in_registers;
 
 use super::sha_ni::{State, Words};
 
-/// Takes each chaining value over its block. Of the blocks nothing remains.
+/// Takes each chaining value over its block, which may be overwritten.
 #[inline]
 #[target_feature(enable = "sha,avx")]
 pub(super) fn compress(states: &mut [State; 4], blocks: &mut [Words; 4]) {
-    if is_x86_feature_detected!("avx512vl") {
-        // SAFETY: AVX-512VL was detected, and the caller has the rest.
+    // Shifting bytes over two registers is of the second.
+    if is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512bw") {
+        // SAFETY: both were detected, and the caller has the rest.
         unsafe { in_registers::compress(states, blocks) }
     } else {
         in_memory::compress(states, blocks);
