@@ -10,8 +10,11 @@ use dtls_session::admission::{AbortReason, AddressPolicy, NoEarlyData, NoResumpt
 use dtls_session::client::{ClientHelloParams, ClientSession, FirstFlight, Framing, Offer};
 use dtls_session::replay::FreshnessWindow;
 use dtls_session::schedule::CipherSuite;
-use dtls_session::wire::AlertDescription;
-use dtls_session::{Datagram, Engine, KeySecret, ReplayProtection, ResumptionSecret, Verdict};
+use dtls_session::wire::{AlertDescription, NewSessionTicket};
+use dtls_session::{
+    Datagram, Engine, KeySecret, NewSession, ReplayProtection, ResumptionSecret, UnixMillis,
+    Verdict,
+};
 
 const SUITES: [CipherSuite; 3] = [
     CipherSuite::Aes128GcmSha256,
@@ -127,7 +130,7 @@ fn trap_03_only_the_binder_that_was_verified_tells_flights_apart() {
         let mut worker = worker(Engine::builder().replay_protection(protection));
         let ticket = ticket(&mut worker, NOW);
         let flight = first_flight(&ticket, NOW, after(100));
-        let body = two_identities(&flight.client_hello, &ticket, true);
+        let body = two_identities(&flight.client_hello, &ticket, b"other", true);
         let datagrams = |body: &[u8]| Framing::default().datagrams(body).unwrap().remove(0);
         assert_eq!(
             admit(&mut worker, &datagrams(&body), after(100)),
@@ -143,9 +146,9 @@ fn trap_03_only_the_binder_that_was_verified_tells_flights_apart() {
     }
 }
 
-/// The ClientHello with a made-up identity behind its own, or before it, and its own binder signed
+/// The ClientHello with another identity behind its own, or before it, and its own binder signed
 /// again.
-fn two_identities(body: &[u8], ticket: &[u8], own_first: bool) -> Vec<u8> {
+fn two_identities(body: &[u8], ticket: &[u8], other: &[u8], own_first: bool) -> Vec<u8> {
     use dtls_session::schedule::{ClientHelloHash, HashAlgorithm, LabelPrefix, Transcript};
     use dtls_session::wire::ClientHello;
     let hello = ClientHello::parse(body).unwrap();
@@ -157,7 +160,7 @@ fn two_identities(body: &[u8], ticket: &[u8], own_first: bool) -> Vec<u8> {
     };
     let mut identities = [
         identity(own.identity, own.obfuscated_ticket_age),
-        identity(b"other", 1),
+        identity(other, 1),
     ];
     if !own_first {
         identities.reverse();
@@ -188,25 +191,52 @@ fn two_identities(body: &[u8], ticket: &[u8], own_first: bool) -> Vec<u8> {
 }
 
 #[test]
-fn early_data_is_for_the_first_identity_only() {
+fn a_ticket_that_can_be_resumed_counts_behind_one_that_cannot_but_gets_no_0rtt() {
+    let suite = CipherSuite::Aes128GcmSha256;
     let mut worker = worker(Engine::builder());
-    let ticket = ticket(&mut worker, NOW);
-    let flight = first_flight(&ticket, NOW, after(100));
-    let body = two_identities(&flight.client_hello, &ticket, false);
-    let datagram = Framing::default().datagrams(&body).unwrap().remove(0);
-    let batch = [Datagram {
-        bytes: &datagram,
-        peer: client_address(),
-    }];
-    let admitted = worker.admit(&batch, after(100)).unwrap();
-    let (_, verdict) = admitted.iter().next().unwrap();
-    let Verdict::Resume(resumed, why) = verdict else {
-        panic!("{verdict:?}")
+    let identity = |message: &[u8]| NewSessionTicket::parse(message).unwrap().ticket.to_vec();
+    let day = Duration::from_secs(86_400).as_millis() as u64;
+    let expired = session(suite, UnixMillis(NOW.0 - day));
+    let expired = ticket_for(&mut worker, &expired, UnixMillis(NOW.0 - day));
+    let of_other_name = NewSession {
+        server_name: Some(b"other.example"),
+        ..session(suite, NOW)
     };
-    assert_eq!(
-        (resumed.selected_identity, why),
-        (1, NoEarlyData::OtherIdentity)
-    );
+    let of_other_name = ticket_for(&mut worker, &of_other_name, NOW);
+    let of_other_hash = session(CipherSuite::Aes256GcmSha384, NOW);
+    let of_other_hash = ticket_for(&mut worker, &of_other_hash, NOW);
+    let mut opaque = [0; 256];
+    let keys = worker.engine().keys().reader();
+    let sealed = keys.snapshot().seal_opaque(0, b"", 60, NOW, &mut opaque);
+    for other in [
+        b"other".to_vec(),
+        identity(&expired),
+        identity(&of_other_name),
+        identity(&of_other_hash),
+        opaque[..sealed.unwrap().0].to_vec(),
+    ] {
+        let ticket = ticket(&mut worker, NOW);
+        let params = ClientHelloParams {
+            cipher_suites: &[suite],
+            ..params(1)
+        };
+        let flight = flight(&params, offer(&ticket, NOW, after(100)));
+        let body = two_identities(&flight.client_hello, &ticket, &other, false);
+        let datagram = Framing::default().datagrams(&body).unwrap().remove(0);
+        let batch = [Datagram {
+            bytes: &datagram,
+            peer: client_address(),
+        }];
+        let admitted = worker.admit(&batch, after(100)).unwrap();
+        let (_, verdict) = admitted.iter().next().unwrap();
+        let Verdict::Resume(resumed, why) = verdict else {
+            panic!("{verdict:?}")
+        };
+        assert_eq!(
+            (resumed.selected_identity, why),
+            (1, NoEarlyData::OtherIdentity)
+        );
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::flow::{Decision, Flow, Opened};
 use super::retransmission::{Retransmissions, Sent};
 use super::verdict::{AbortReason, NoEarlyData, NoResumption};
-use super::{AddressPolicy, Arrival, Resumed, cookie};
+use super::{AddressPolicy, Arrival, Resumed, Retried, cookie};
 use crate::keys::{KeyId, KeySnapshot, TicketKey};
 use crate::replay::{Freshness, FreshnessWindow, ReplayCache, Strike};
 use crate::schedule::wide::{EarlyTraffic, Hello, WideHasher};
@@ -61,6 +61,15 @@ fn context<'w>(last: &mut LastName<'w>, key: &TicketKey, name: &'w [u8]) -> u64 
             hash
         }
     }
+}
+
+/// A ticket that can be resumed.
+struct Usable<'k> {
+    origin: Origin<'k>,
+    suite: CipherSuite,
+    /// The position of its identity.
+    index: u16,
+    obfuscated_age: u32,
 }
 
 impl<'k> Judge<'_, 'k> {
@@ -126,26 +135,11 @@ impl<'k> Judge<'_, 'k> {
         if !(modes.psk_dhe_ke || modes.psk_ke && self.rules.psk_ke) {
             return Err(NoResumption::NoPskMode);
         }
-        let (found, index, identity) = self.first_opened(psks.identities(), scratch)?;
-        let key = found.key;
+        let usable = self.first_usable(hello, psks.identities(), retried, scratch, names)?;
+        let (key, suite) = (usable.origin.key, usable.suite);
+        // Once more, to borrow for as long as the ticket that is used stays.
         let Some(Payload::Session(session)) = Payload::decode(scratch.plaintext()) else {
             return Err(NoResumption::OpaqueTicket);
-        };
-        if session.expires() <= self.now {
-            return Err(NoResumption::TicketExpired);
-        }
-        let server_name = |name| context(&mut names.server_name, key, name);
-        if hello.server_name.map_or(0, server_name) != session.server_name {
-            return Err(NoResumption::OtherServerName);
-        }
-        let hash = session.suite.hash();
-        // A HelloRetryRequest has selected the suite already.
-        let preferred = retried.map_or(session.suite, |retried| retried.suite);
-        let suite = match select_suite(hello, preferred) {
-            Some(suite) if suite.hash() == hash && retried.is_none_or(|r| r.suite == suite) => {
-                suite
-            }
-            _ => return Err(NoResumption::NoCommonSuite),
         };
         let alpn = match session.alpn {
             0 => None,
@@ -164,15 +158,15 @@ impl<'k> Judge<'_, 'k> {
                 *transcript = retried.transcript().ok_or(NoResumption::NoPreSharedKey)?;
                 transcript.add_header(HandshakeType::CLIENT_HELLO, body_len);
             }
-            None => transcript.begin(hash, HandshakeType::CLIENT_HELLO, body_len),
+            None => transcript.begin(suite.hash(), HandshakeType::CLIENT_HELLO, body_len),
         }
-        *origin = Some(found);
-        let binder = psks.binders().nth(index.into()).unwrap_or_default();
+        *origin = Some(usable.origin);
+        let binder = psks.binders().nth(usable.index.into()).unwrap_or_default();
         *opened = Some(Opened {
             resumed: Resumed {
                 session,
                 suite,
-                selected_identity: index,
+                selected_identity: usable.index,
                 alpn,
                 transcript,
                 early_traffic: None,
@@ -182,31 +176,77 @@ impl<'k> Judge<'_, 'k> {
             sent: Sent::new(arrival.datagram.peer, binder),
             truncated_len: psks.truncated_len,
             hashed: None,
-            obfuscated_age: identity.obfuscated_ticket_age,
+            obfuscated_age: usable.obfuscated_age,
         });
         Ok(())
     }
 
-    /// The first of the identities that opens. If none does, the reason of the first counts.
-    fn first_opened<'w>(
+    /// The first of the identities that can be resumed, opened into `scratch`. If none can, the
+    /// reason of the first counts.
+    #[inline]
+    fn first_usable<'w>(
         &self,
+        hello: &ClientHello<'w>,
         identities: impl Iterator<Item = PskIdentity<'w>>,
+        retried: Option<Retried<'w>>,
         scratch: &mut Scratch,
-    ) -> Result<(Origin<'k>, u16, PskIdentity<'w>), NoResumption> {
+        names: &mut Names<'w>,
+    ) -> Result<Usable<'k>, NoResumption> {
         let mut why = None;
         for (index, identity) in (0..).zip(identities.take(IDENTITIES_MAX)) {
-            let opened = EncryptedTicket::parse(identity.identity)
-                .and_then(|ticket| ticket.open_into(self.keys, scratch));
-            match opened {
-                Ok(origin) => return Ok((origin, index, identity)),
-                Err(error) => why = why.or(Some(error)),
+            match self.usable(hello, identity.identity, retried, scratch, names) {
+                Ok((origin, suite)) => {
+                    return Ok(Usable {
+                        origin,
+                        suite,
+                        index,
+                        obfuscated_age: identity.obfuscated_ticket_age,
+                    });
+                }
+                Err(not) => why = why.or(Some(not)),
             }
         }
-        Err(match why {
-            Some(OpenError::UnknownKey) => NoResumption::UnknownKey,
-            Some(OpenError::Forged) => NoResumption::ForgedTicket,
-            Some(OpenError::Malformed) | None => NoResumption::MalformedTicket,
-        })
+        Err(why.unwrap_or(NoResumption::MalformedTicket))
+    }
+
+    /// Opens a ticket into `scratch` and says under which suite it is resumed, if it can be.
+    #[inline]
+    fn usable<'w>(
+        &self,
+        hello: &ClientHello<'w>,
+        ticket: &[u8],
+        retried: Option<Retried<'w>>,
+        scratch: &mut Scratch,
+        names: &mut Names<'w>,
+    ) -> Result<(Origin<'k>, CipherSuite), NoResumption> {
+        let opened =
+            EncryptedTicket::parse(ticket).and_then(|ticket| ticket.open_into(self.keys, scratch));
+        let origin = opened.map_err(|why| match why {
+            OpenError::UnknownKey => NoResumption::UnknownKey,
+            OpenError::Forged => NoResumption::ForgedTicket,
+            OpenError::Malformed => NoResumption::MalformedTicket,
+        })?;
+        let Some(Payload::Session(session)) = Payload::decode(scratch.plaintext()) else {
+            return Err(NoResumption::OpaqueTicket);
+        };
+        if session.expires() <= self.now {
+            return Err(NoResumption::TicketExpired);
+        }
+        let server_name = |name| context(&mut names.server_name, origin.key, name);
+        if hello.server_name.map_or(0, server_name) != session.server_name {
+            return Err(NoResumption::OtherServerName);
+        }
+        // A HelloRetryRequest has selected the suite already.
+        let preferred = retried.map_or(session.suite, |retried| retried.suite);
+        match select_suite(hello, preferred) {
+            Some(suite)
+                if suite.hash() == session.suite.hash()
+                    && retried.is_none_or(|r| r.suite == suite) =>
+            {
+                Ok((origin, suite))
+            }
+            _ => Err(NoResumption::NoCommonSuite),
+        }
     }
 
     /// Verifies the binders of a batch. Of a ticket whose binder is not valid nothing remains.

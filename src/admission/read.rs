@@ -4,8 +4,7 @@ use super::flow::{Decision, Flow};
 use super::verdict::Discarded;
 use crate::time::UnixMillis;
 use crate::wire::{
-    ContentType, HandshakeType, Malformed, Outcome, Reassembly, Record, Refusal, SlotId, fragments,
-    records,
+    ContentType, HandshakeType, Outcome, Reassembly, Record, Refusal, SlotId, fragments, records,
 };
 
 /// A client sends its ClientHello as message 0, and again as message 1.
@@ -20,9 +19,14 @@ pub(crate) fn read(
     now: UnixMillis,
 ) -> Option<SlotId> {
     let discard = |why| Decision::Discard(why);
-    flow.decision = discard(Discarded::NotARecord);
-    let mut records = records(flow.arrival.datagram.bytes, 0);
-    let mut first = true;
+    let bytes = flow.arrival.datagram.bytes;
+    flow.decision = discard(match bytes.first() {
+        // A connection ID follows (RFC 9147, 4), whose length only its association knows.
+        Some(0x30..=0x3f) => Discarded::Encrypted,
+        _ => Discarded::NotARecord,
+    });
+    let mut records = records(bytes, 0);
+    let (mut first, mut stored) = (true, false);
     while let Some(record) = records.next() {
         let fragment = match record {
             Ok(Record::Plaintext(record)) if record.content_type == ContentType::HANDSHAKE => {
@@ -34,11 +38,6 @@ pub(crate) fn read(
                 return None;
             }
             Ok(Record::Ciphertext(_)) => {
-                flow.decision = discard(Discarded::Encrypted);
-                return None;
-            }
-            // Nor are connection IDs read here, which only their associations know.
-            Err(Malformed::UnexpectedConnectionId) => {
                 flow.decision = discard(Discarded::Encrypted);
                 return None;
             }
@@ -58,7 +57,6 @@ pub(crate) fn read(
             }
             // What was stored from this datagram is to be its message, or its bytes would allow
             // an answer now and another one later.
-            let stored = matches!(flow.decision, Decision::Incomplete);
             if stored && fragment.message_seq != flow.arrival.message_seq {
                 return None;
             }
@@ -77,6 +75,7 @@ pub(crate) fn read(
                 }
                 Outcome::Incomplete | Outcome::AlreadyComplete(_) => {
                     flow.decision = Decision::Incomplete;
+                    stored = true;
                 }
                 Outcome::Refused(why) => {
                     flow.decision = discard(match why {

@@ -157,7 +157,7 @@ pub enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decode(plaintext: &'a [u8]) -> Option<Self> {
         let (head, rest) = Head::read(plaintext)?;
         if head.kind != OPAQUE {
