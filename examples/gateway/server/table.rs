@@ -25,7 +25,8 @@ pub struct Table {
 #[derive(Default)]
 struct Place {
     connection: Option<Box<Connection>>,
-    /// The peer under which it is found.
+    /// The address under which it is found: that of its handshake. Who moves on from there has a
+    /// connection ID, and is found by that.
     filed_under: Option<SocketAddr>,
     /// Its entry in `wakes`.
     wake: Option<UnixMillis>,
@@ -155,7 +156,7 @@ impl Table {
         }
     }
 
-    /// After something happened to an association: files it where it belongs now.
+    /// After something happened to an association: takes note of what it is now.
     fn settle(&mut self, place: usize, host: &mut Host<'_>) {
         let Some(connection) = &self.places[place].connection else {
             return;
@@ -164,26 +165,39 @@ impl Table {
             self.remove(place);
             return;
         }
-        let (peer, is_handshaking) = (connection.peer(), connection.is_handshaking());
-        if !is_handshaking {
-            let filed = self.by_peer.get(&peer).and_then(|peer| peer.established);
-            if filed != Some(place) {
-                self.unfile(place);
-                if let Some(replaced) = filed {
-                    self.abandon(replaced, host);
-                }
-                self.by_peer.entry(peer).or_default().established = Some(place);
-                self.places[place].filed_under = Some(peer);
-            }
+        if !connection.is_handshaking() {
+            self.complete(place, host);
         }
         self.schedule(place);
     }
 
-    fn abandon(&mut self, place: usize, host: &mut Host<'_>) {
-        if let Some(connection) = &mut self.places[place].connection {
+    /// Its handshake is over. If that is news, it takes the place of the association that its client
+    /// had before: only who receives at an address completes a handshake there (RFC 9147, 5.11).
+    fn complete(&mut self, place: usize, host: &mut Host<'_>) {
+        let Some(address) = self.places[place].filed_under else {
+            return;
+        };
+        let peer = self.by_peer.get_mut(&address);
+        let Some(peer) = peer.filter(|peer| peer.handshaking == Some(place)) else {
+            return;
+        };
+        peer.handshaking = None;
+        self.handshakes -= 1;
+        let Some(former) = peer.established.replace(place) else {
+            return;
+        };
+        let Place {
+            connection,
+            filed_under,
+            ..
+        } = &mut self.places[former];
+        *filed_under = None;
+        if let Some(connection) = connection
+            && connection.peer() == address
+        {
             connection.abandon(host);
+            self.remove(former);
         }
-        self.remove(place);
     }
 
     fn remove(&mut self, place: usize) {

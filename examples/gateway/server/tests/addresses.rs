@@ -159,6 +159,40 @@ fn connection_ids_are_used_in_both_directions_and_let_a_client_move() {
 }
 
 #[test]
+fn a_record_with_a_false_source_ends_nobody_elses_association() {
+    let mut world = World::new();
+    let mut victim = world.connected(1, PROFILE);
+    let mut attacker = world.connected(2, MOVING);
+    // Given a record of somebody's own association that says to be from another client's address,
+    let data = attacker.data(b"x");
+    world.send_any(victim.address, &[data]);
+    // then both are served, each under its keys.
+    let data = victim.data(b"still here");
+    world.exchange(&mut victim, &[data]);
+    assert_eq!(victim.data, [b"still here"]);
+    let data = attacker.data(b"and back");
+    world.exchange(&mut attacker, &[data]);
+    assert_eq!(attacker.data, [b"and back"]);
+    assert_eq!(world.server.associations(), 2);
+}
+
+#[test]
+fn who_gets_the_former_address_of_a_client_that_has_moved_does_not_replace_it() {
+    let mut world = World::new();
+    let mut moved = world.connected(1, MOVING);
+    moved.address = SocketAddr::from(([198, 51, 100, 1], 7));
+    let data = moved.data(b"there");
+    world.exchange(&mut moved, &[data]);
+    let mut next = world.connected(1, PROFILE);
+    for client in [&mut moved, &mut next] {
+        let data = client.data(b"here");
+        world.exchange(client, &[data]);
+        assert_eq!(client.data.last().unwrap(), b"here");
+    }
+    assert_eq!(world.server.associations(), 2);
+}
+
+#[test]
 fn early_data_has_no_connection_id_and_all_the_rest_has_one() {
     let mut world = World::new();
     let first = world.connected(1, MOVING);
