@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use dtls_session::schedule::RECORD_OVERHEAD_LEN;
 use dtls_session::wire::{AlertDescription, ContentType};
 use dtls_session::{UnixMillis, Worker};
 
@@ -65,25 +66,33 @@ pub struct Reply<'a> {
 
 /// Answers to early data that wait for the handshake to be complete.
 #[derive(Default)]
-pub struct Held(Vec<Vec<u8>>);
+pub struct Held {
+    bytes: Vec<u8>,
+    /// Where in `bytes` each of them ends.
+    ends: Vec<usize>,
+}
 
-/// How many bytes may wait.
+/// How many bytes may wait, with what makes records of them: answers without content count, too.
 const HELD_MAX: usize = 32 << 10;
 
 impl Held {
     fn add(&mut self, data: &[u8]) -> bool {
-        let len: usize = self.0.iter().map(Vec::len).sum();
-        let fits = len + data.len() <= HELD_MAX;
+        let (end, count) = (self.bytes.len() + data.len(), self.ends.len() + 1);
+        let fits = end + count * RECORD_OVERHEAD_LEN <= HELD_MAX;
         if fits {
-            self.0.push(data.to_vec());
+            self.bytes.extend(data);
+            self.ends.push(end);
         }
         fits
     }
 
     /// The handshake is complete, and the ACK that tells the client so is on its way before them.
     pub(super) fn release(&mut self, sender: &mut Sender, out: &mut Outbox) {
-        for data in std::mem::take(&mut self.0) {
-            send(sender, &data, out);
+        let Self { bytes, ends } = std::mem::take(self);
+        let mut start = 0;
+        for end in ends {
+            send(sender, &bytes[start..end], out);
+            start = end;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dtls_session::schedule::CipherSuite;
 use dtls_session::wire::{AlertDescription, ContentType, HandshakeType, dtls_header};
 
-use super::super::Closed;
+use super::super::{Closed, Event, Outbox, Packet, Reply};
 use super::client::{Client, Profile};
 use super::{Seen, World, settings};
 
@@ -47,6 +47,43 @@ fn answers_to_early_data_go_out_at_once_if_the_operator_wants_that() {
     let flight = second.hello(&[b"one"]);
     world.exchange(&mut second, &flight);
     assert_eq!(second.data, [b"early:one"]);
+}
+
+#[test]
+fn answers_that_wait_are_bounded_in_number_even_without_content() {
+    let mut world = World::new();
+    let first = world.connected(1, Profile::default());
+    let mut second = Client::new(2, Profile::default()).resuming(&first, world.now);
+    let flight = second.hello(&[b"one"]);
+    world.exchange(&mut second, &flight);
+    let mut sealer = second.early_sealer();
+    let mut datagram = vec![0; 64 * 2_000];
+    let mut len = 0;
+    for _ in 0..2_000 {
+        let (kind, room) = (ContentType::APPLICATION_DATA, &mut datagram[len..]);
+        len += sealer.seal(&[], kind, b"", room).unwrap();
+    }
+    datagram.truncate(len);
+    // Given early data without content, of which no ticket's limit says anything,
+    let peer = second.address;
+    let mut answered = 0;
+    let mut app = |event: Event<'_>, reply: &mut Reply<'_>| {
+        if let Event::EarlyData(data) = event {
+            answered += usize::from(reply.send(data));
+        }
+    };
+    let mut batch = [Packet {
+        bytes: &mut datagram,
+        peer,
+    }];
+    let (server, now) = (&mut world.server, world.now);
+    let received = server.receive(&mut batch, now, &mut Outbox::new(1200), &mut app);
+    received.unwrap();
+    // then the answers take no more than their records may, and those that fit are sent.
+    assert_eq!(answered, 1_488);
+    let finished = second.finished(1);
+    world.exchange(&mut second, &[finished]);
+    assert_eq!(second.data.len(), 1 + answered);
 }
 
 #[test]
