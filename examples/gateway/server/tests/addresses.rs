@@ -44,6 +44,36 @@ fn trap_35_without_a_cookie_an_address_gets_three_times_what_it_sent() {
 }
 
 #[test]
+fn trap_35_what_is_behind_a_client_hello_in_its_datagram_counts_once() {
+    let mut settings = settings();
+    settings.address_policy = AddressPolicy::LimitAmplification;
+    settings.mtu = 256;
+    let mut world = World::with(settings);
+    let mut client = Client::new(1, PROFILE);
+    let mut hello = client.hello(&[]);
+    // Given a ClientHello, and behind it what looks like a record of epoch 1,
+    hello[0].extend([0x2d, 0, 0, 0, 0x80]);
+    hello[0].extend([0; 0x80]);
+    let mut received = 0;
+    let mut sent = 0;
+    // when it comes twice, and everything is sent again,
+    for _ in 0..2 {
+        received += hello[0].len();
+        let answers = world.send(client.address, &hello);
+        sent += answers.iter().map(Vec::len).sum::<usize>();
+        world.now = world.now.saturating_add(Duration::from_millis(300));
+    }
+    let again = world.pass(Duration::from_secs(29));
+    sent += again
+        .iter()
+        .map(|(_, datagram)| datagram.len())
+        .sum::<usize>();
+    // then that is as much as for any two datagrams of their length, or little less.
+    assert!(sent <= 3 * received, "{sent} for {received}");
+    assert!(sent > 3 * received - 256, "{sent} for {received}");
+}
+
+#[test]
 fn a_client_hello_whose_last_datagram_is_short_is_answered() {
     let mut world = World::new();
     let mut client = Client::new(1, PROFILE);
