@@ -156,7 +156,8 @@ impl Connection {
         }
     }
 
-    /// The client has acknowledged this server's KeyUpdate: from now on the next keys seal.
+    /// The client has acknowledged this server's KeyUpdate and all before it: from now on the next
+    /// keys seal.
     pub(super) fn update_own_keys(&mut self) -> Result<(), Failure> {
         if let Some(epoch) = self.sender.application_epoch() {
             self.application.server = next_traffic_secret(&self.application.server)?;
@@ -187,7 +188,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a message, unless one of its kind is not acknowledged yet (RFC 9147, 5.8.4).
+    /// Sends a message, unless one of its kind is under way (RFC 9147, 5.8.4).
     fn send_one(
         &mut self,
         purpose: Purpose,

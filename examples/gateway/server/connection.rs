@@ -46,6 +46,7 @@ pub struct Connection {
     pub(super) next_sent: u16,
     /// There only while a message comes in fragments.
     pub(super) reassembly: Option<Box<Reassembly>>,
+    /// What is under way, until all of it is acknowledged.
     pub(super) flights: Vec<Flight>,
     pub(super) to_acknowledge: ack::Received,
     pub(super) deadline: UnixMillis,
@@ -150,16 +151,17 @@ impl Connection {
             self.to_acknowledge.add(finished);
             self.acknowledge(host.out);
         }
-        let (sender, out) = (&mut self.sender, &mut *host.out);
-        self.flights.retain_mut(|flight| {
-            let goes_on = flight.on_timeout(sender, now, out);
-            // The handshake has a time limit of its own, and the client may still ask.
-            if !goes_on && flight.purpose() == Purpose::Handshake {
-                flight.stop();
-                return true;
-            }
-            goes_on
-        });
+        for flight in &mut self.flights {
+            flight.on_timeout(&mut self.sender, now, host.out);
+        }
+    }
+
+    /// The client is there. What it may still lack is sent again, since it can process no later
+    /// message before it has that.
+    pub(super) fn resume(&mut self, now: UnixMillis, out: &mut Outbox) {
+        for flight in &mut self.flights {
+            flight.resume(&mut self.sender, now, out);
+        }
     }
 
     /// Says good-bye and ends.

@@ -16,8 +16,8 @@ use super::sender::{Level, Sender};
 /// The longest wait between two retransmissions.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How often a flight is sent when nobody asks for it again. At 1 s for the first wait that is a
-/// good minute.
+/// How often a flight is sent again when nobody asks for it. At 1 s for the first wait that takes
+/// two minutes.
 const SENT_BY_TIMER_MAX: u32 = 7;
 
 /// How often a flight is sent without a sign that any of it arrives, before it is tried in shorter
@@ -177,18 +177,26 @@ impl Flight {
         }
     }
 
-    /// Sends it again if its time has come. `false`: it has been sent often enough.
-    pub fn on_timeout(&mut self, sender: &mut Sender, now: UnixMillis, out: &mut Outbox) -> bool {
+    /// Sends it again if its time has come, unless that was often enough: then it stops.
+    pub fn on_timeout(&mut self, sender: &mut Sender, now: UnixMillis, out: &mut Outbox) {
         if self.due.is_none_or(|due| now < due) {
-            return true;
+            return;
         }
         if self.sent_by_timer >= SENT_BY_TIMER_MAX {
-            return false;
+            self.stop();
+            return;
         }
         self.sent_by_timer += 1;
         self.wait = (self.wait * 2).min(WAIT_MAX);
         self.transmit(sender, now, out);
-        true
+    }
+
+    /// The peer is there: sends again what has stopped, once for each of the longest waits.
+    pub fn resume(&mut self, sender: &mut Sender, now: UnixMillis, out: &mut Outbox) {
+        let has_stopped = self.due.is_none() && !self.is_acknowledged();
+        if has_stopped && now.saturating_since(self.last_sent) >= WAIT_MAX {
+            self.transmit(sender, now, out);
+        }
     }
 
     /// When it is to be sent again.
@@ -209,6 +217,9 @@ impl Flight {
             record.is_some_and(|record| !std::mem::replace(&mut record.is_acknowledged, true));
         if is_news {
             self.sent_in_vain = 0;
+        }
+        if self.is_acknowledged() {
+            self.stop();
         }
         is_news
     }

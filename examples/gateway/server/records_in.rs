@@ -108,7 +108,9 @@ impl Connection {
                     sequence_number: opened.sequence_number,
                 };
                 self.authentic(number, arrived);
-                self.opened(number, opened, host)
+                self.opened(number, opened, host)?;
+                self.resume(host.now, host.out);
+                Ok(())
             }
         }
     }
@@ -174,21 +176,20 @@ impl Connection {
                 news |= flight.acknowledge(number);
             }
         }
-        let mut own_keys_are_known = false;
-        let sender = &mut self.sender;
-        self.flights.retain_mut(|flight| {
-            let is_done = flight.is_acknowledged();
-            own_keys_are_known |= is_done && flight.purpose() == Purpose::KeyUpdate;
-            // Of a flight that arrived in part, or of which nothing can be read, the rest is
-            // missing.
-            match (is_done, news) {
-                (true, _) => {}
-                (false, true) => flight.send(sender, host.now, host.out),
-                (false, false) => flight.repeat(sender, host.now, host.out),
+        if !self.flights.iter().all(Flight::is_acknowledged) {
+            // Of what arrived in part, or of which nothing can be read, the rest is missing.
+            for flight in self.flights.iter_mut().filter(|f| !f.is_acknowledged()) {
+                match news {
+                    true => flight.send(&mut self.sender, host.now, host.out),
+                    false => flight.repeat(&mut self.sender, host.now, host.out),
+                }
             }
-            !is_done
-        });
-        match own_keys_are_known {
+            return Ok(());
+        }
+        // Only now do the next keys seal: what is sent again goes under the keys under which it was
+        // first sent (RFC 9147, 4.2.1), and who lacks a message reads no KeyUpdate behind it.
+        let done = std::mem::take(&mut self.flights);
+        match done.iter().any(|f| f.purpose() == Purpose::KeyUpdate) {
             true => self.update_own_keys(),
             false => Ok(()),
         }

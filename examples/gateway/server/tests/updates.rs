@@ -1,6 +1,8 @@
 //! What comes after the handshake: KeyUpdate, other connection IDs, the end.
 
-use dtls_session::wire::{AlertDescription, ContentType};
+use std::time::Duration;
+
+use dtls_session::wire::{AlertDescription, ContentType, HandshakeType};
 
 use super::super::Closed;
 use super::super::messages::{KEY_UPDATE, NEW_CONNECTION_ID, REQUEST_CONNECTION_ID};
@@ -51,6 +53,61 @@ fn a_requested_key_update_is_sent_until_acknowledged_and_used_from_then_on() {
         echo(&mut world, &mut client, b"new");
         assert_eq!(client.records.last().unwrap().0, u64::from(4 + n));
     }
+}
+
+#[test]
+fn what_is_sent_again_is_sent_under_the_keys_of_the_first_time() {
+    let mut world = World::new();
+    // Given a client that lacks its ticket,
+    let mut client = Client::new(1, Profile::default());
+    for _ in 0..2 {
+        let hello = client.hello(&[]);
+        world.exchange(&mut client, &hello);
+    }
+    let finished = client.finished(1);
+    world.send(client.address, &[finished]);
+    // when the server's KeyUpdate overtakes that, and is acknowledged,
+    let update = client.message_after_finished(KEY_UPDATE, 1, &[1]);
+    world.exchange(&mut client, &[update]);
+    assert!(client.later.is_empty());
+    let ack = client.ack();
+    client.update_sealer();
+    let again = world.send(client.address, &[ack]);
+    // then the ticket comes in epoch 3 as before, and with it the KeyUpdate can be read.
+    for datagram in again {
+        client.receive(&datagram, world.now);
+    }
+    let kinds: Vec<_> = client.later.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, [HandshakeType::NEW_SESSION_TICKET, KEY_UPDATE]);
+    echo(&mut world, &mut client, b"old");
+    assert_eq!(client.records.last().unwrap().0, 3);
+    let ack = client.ack();
+    world.exchange(&mut client, &[ack]);
+    client.update_opener();
+    echo(&mut world, &mut client, b"new");
+    assert_eq!(client.records.last().unwrap().0, 4);
+}
+
+#[test]
+fn a_key_update_that_nobody_acknowledges_is_the_only_one_and_goes_on_when_the_client_is_there() {
+    let mut world = World::new();
+    let mut client = world.connected(1, Profile::default());
+    let update = client.message_after_finished(KEY_UPDATE, 1, &[1]);
+    // Given a KeyUpdate that is lost each time,
+    world.send(client.address, &[update]);
+    client.update_sealer();
+    assert!(!world.pass(Duration::from_secs(200)).is_empty());
+    assert!(world.pass(Duration::from_secs(90)).is_empty());
+    // when the client asks for another, then it gets the one that it lacks.
+    let update = client.message_after_finished(KEY_UPDATE, 2, &[1]);
+    world.exchange(&mut client, &[update]);
+    assert_eq!(client.later.last().unwrap(), &(KEY_UPDATE, vec![0]));
+    client.update_sealer();
+    let ack = client.ack();
+    world.exchange(&mut client, &[ack]);
+    client.update_opener();
+    echo(&mut world, &mut client, b"new");
+    assert_eq!(client.records.last().unwrap().0, 4);
 }
 
 #[test]
