@@ -19,9 +19,8 @@ pub const APPLICATION_EPOCH: u64 = 3;
 /// How long early data may still come when the handshake is complete: the network reorders.
 const EARLY_DATA_GRACE: Duration = Duration::from_secs(5);
 
-/// How long the client's Finished may come again, to be acknowledged again: twice the maximum
-/// segment lifetime (RFC 9147, 5.8.1).
-const FINISHED_GRACE: Duration = Duration::from_secs(240);
+/// How long the network may hold a record back: the maximum segment lifetime.
+const SEGMENT_LIFETIME: Duration = Duration::from_secs(120);
 
 /// An authentic record that was not seen before.
 pub enum Read<'r> {
@@ -32,26 +31,38 @@ pub enum Read<'r> {
 /// The receiving half of a connection's record layer.
 pub struct Receiver {
     early: Option<EarlyDataOpener>,
-    /// By epoch, the newest last; never empty, and no two of them share their low bits.
-    openers: Vec<RecordOpener>,
-    /// When the keys of early data and of the handshake go, if it is complete.
+    /// When the keys of early data go, if the handshake is complete.
     early_until: Option<UnixMillis>,
-    finished_until: Option<UnixMillis>,
+    /// By epoch, the newest last; never empty, and no two of them share their low bits.
+    keys: Vec<Keys>,
+}
+
+/// The keys of an epoch.
+struct Keys {
+    opener: RecordOpener,
+    /// When they go, if the next are used.
+    until: Option<UnixMillis>,
+}
+
+impl Keys {
+    fn new(opener: RecordOpener) -> Self {
+        let until = None;
+        Self { opener, until }
+    }
 }
 
 impl Receiver {
     pub fn new(early: Option<EarlyDataOpener>, handshake: RecordOpener) -> Self {
         Self {
             early,
-            openers: vec![handshake],
             early_until: None,
-            finished_until: None,
+            keys: vec![Keys::new(handshake)],
         }
     }
 
     /// The newest epoch for which there are keys. The client may not use it yet.
     pub fn newest_epoch(&self) -> u64 {
-        self.openers.last().map_or(0, RecordOpener::epoch)
+        self.keys.last().map_or(0, |keys| keys.opener.epoch())
     }
 
     /// The handshake is complete, and application data comes in with `application`.
@@ -61,18 +72,22 @@ impl Receiver {
             early.retire_at(until);
             self.early_until = Some(until);
         }
-        self.finished_until = Some(now.saturating_add(FINISHED_GRACE));
-        self.openers.push(application);
+        // So long the client's Finished may come again, to be acknowledged again (RFC 9147, 5.8.1).
+        let until = now.saturating_add(2 * SEGMENT_LIFETIME);
+        self.keys
+            .iter_mut()
+            .for_each(|keys| keys.until = Some(until));
+        self.keys.push(Keys::new(application));
     }
 
-    /// The client announced keys for the next epoch. The older ones stay until it uses them: the
-    /// announcement's ACK may be lost (RFC 9147, 8).
+    /// The client announced keys for the next epoch. Those before stay until it uses them, since the
+    /// announcement's ACK may be lost (RFC 9147, 8), and then as long as records may be on their way
+    /// (4.2.1).
     pub fn update(&mut self, next: RecordOpener) {
-        self.early = None;
-        (self.early_until, self.finished_until) = (None, None);
-        self.openers
-            .retain(|opener| opener.epoch() + 1 >= next.epoch());
-        self.openers.push(next);
+        (self.early, self.early_until) = (None, None);
+        self.keys
+            .retain(|keys| keys.opener.epoch() + 4 > next.epoch());
+        self.keys.push(Keys::new(next));
     }
 
     /// Opens one whole record in its place. `None`: it is to be dropped in silence.
@@ -94,21 +109,26 @@ impl Receiver {
                 Err(_) => Ok(None),
             };
         }
-        let opener = self.openers.iter_mut().find(|o| has_bits(o.epoch()));
-        let Some(opener) = opener else {
+        let mut newer_first = self.keys.iter_mut().rev();
+        let of_epoch = newer_first.find(|keys| has_bits(keys.opener.epoch()));
+        let Some(Keys { opener, .. }) = of_epoch else {
             return Ok(None);
         };
         let epoch = opener.epoch();
-        let opened = opener.open(record, connection_id_len).ok();
-        Ok(opened.map(|opened| Read::Record { epoch, opened }))
+        let Ok(opened) = opener.open(record, connection_id_len) else {
+            return Ok(None);
+        };
+        if let Some(before) = newer_first.next() {
+            let until = now.saturating_add(SEGMENT_LIFETIME);
+            before.until.get_or_insert(until);
+        }
+        Ok(Some(Read::Record { epoch, opened }))
     }
 
     /// When keys are next to be dropped.
     pub fn due(&self) -> Option<UnixMillis> {
-        self.early_until
-            .into_iter()
-            .chain(self.finished_until)
-            .min()
+        let keys = self.keys.iter().filter_map(|keys| keys.until);
+        keys.chain(self.early_until).min()
     }
 
     /// Drops the keys whose time is over.
@@ -116,10 +136,7 @@ impl Receiver {
         if self.early_until.is_some_and(|until| now >= until) {
             (self.early, self.early_until) = (None, None);
         }
-        if self.finished_until.is_some_and(|until| now >= until) {
-            self.finished_until = None;
-            self.openers
-                .retain(|opener| opener.epoch() != HANDSHAKE_EPOCH);
-        }
+        self.keys
+            .retain(|keys| keys.until.is_none_or(|until| now < until));
     }
 }

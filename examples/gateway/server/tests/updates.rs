@@ -36,6 +36,39 @@ fn the_clients_key_updates_are_followed_beyond_the_epochs_that_two_bits_can_tell
 }
 
 #[test]
+fn old_keys_go_when_the_new_ones_have_been_used_for_as_long_as_a_record_may_be_on_its_way() {
+    let mut world = World::new();
+    let mut client = world.connected(1, Profile::default());
+    let update = client.message_after_finished(KEY_UPDATE, 1, &[0]);
+    world.exchange(&mut client, &[update]);
+    // As long as the new ones are not used, they stay.
+    world.pass(Duration::from_secs(250));
+    echo(&mut world, &mut client, b"old");
+    let [late, too_late] = [b"late", b"last"].map(|data| client.data(data));
+    client.update_sealer();
+    echo(&mut world, &mut client, b"new");
+    world.pass(Duration::from_secs(119));
+    world.exchange(&mut client, &[late]);
+    assert_eq!(client.data.last().unwrap(), b"late");
+    world.pass(Duration::from_secs(1));
+    assert!(world.send(client.address, &[too_late]).is_empty());
+}
+
+#[test]
+fn a_finished_is_acknowledged_again_even_after_a_key_update() {
+    let mut world = World::new();
+    let mut client = world.connected(1, Profile::default());
+    let update = client.message_after_finished(KEY_UPDATE, 1, &[0]);
+    world.exchange(&mut client, &[update]);
+    client.update_sealer();
+    let acknowledged = client.acknowledged.len();
+    let body = client.finished_body();
+    let finished = client.handshake_message(0, HandshakeType::FINISHED, 2, &body);
+    world.exchange(&mut client, &[finished]);
+    assert_eq!(client.acknowledged.len(), acknowledged + 1);
+}
+
+#[test]
 fn a_requested_key_update_is_sent_until_acknowledged_and_used_from_then_on() {
     let mut world = World::new();
     let mut client = world.connected(1, Profile::default());
