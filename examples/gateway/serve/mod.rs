@@ -103,7 +103,8 @@ struct Gateway {
     /// The file with the ticket keys, if they are not drawn.
     ticket_key: Option<PathBuf>,
     controls: Vec<Control>,
-    threads: Vec<JoinHandle<Result<(), Failure>>>,
+    /// The workers, which return their sockets.
+    threads: Vec<JoinHandle<Result<UdpSocket, Failure>>>,
     /// Datagrams that a worker takes at once.
     batch: usize,
     clock: Clock,
@@ -249,8 +250,10 @@ impl Gateway {
         }
         // One that has ended before its time takes the others with it.
         self.controls.iter().for_each(Control::stop);
-        for thread in self.threads {
-            thread.join().map_err(|_| "a worker panicked")??;
+        // All of them, before the first socket closes or the first error is told.
+        let ends: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+        for end in ends {
+            end.map_err(|_| "a worker panicked")??;
         }
         info!("ended");
         Ok(())

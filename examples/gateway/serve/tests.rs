@@ -19,15 +19,19 @@ struct Running {
     clock: Clock,
 }
 
-fn start(config: Config) -> Running {
+fn gateway(config: Config) -> Gateway {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = Config {
         listen: loopback,
-        workers: 2,
+        workers: 4,
         metrics: Some(loopback),
         ..config
     };
-    let gateway = Gateway::start(&config).unwrap();
+    Gateway::start(&config).unwrap()
+}
+
+fn start(config: Config) -> Running {
+    let gateway = gateway(config);
     let (signals, receive) = channel();
     Running {
         address: gateway.scraped.address,
@@ -108,6 +112,16 @@ impl Socket {
         while !done(&self.client) {
             let len = self.socket.recv(&mut buffer).unwrap();
             self.client.receive(&buffer[..len], self.clock.now());
+        }
+    }
+
+    /// It has the server's flight, and has not answered that.
+    fn wait_in_handshake(&mut self) {
+        for _ in 0..2 {
+            let before = self.client.records.len();
+            let hello = self.client.hello(&[]);
+            self.send(&hello);
+            self.receive(|client| client.records.len() > before);
         }
     }
 
@@ -287,12 +301,7 @@ fn sigterm_waits_for_a_handshake_under_way_and_a_second_one_does_not() {
     for patient in [true, false] {
         let gateway = start(Config::default());
         let mut client = Socket::new(&gateway, Client::new(0, Profile::default()));
-        for _ in 0..2 {
-            let before = client.client.records.len();
-            let hello = client.client.hello(&[]);
-            client.send(&hello);
-            client.receive(|client| client.records.len() > before);
-        }
+        client.wait_in_handshake();
         gateway.signals.send(SIGTERM).unwrap();
         thread::sleep(Duration::from_millis(100));
         if patient {
@@ -316,7 +325,7 @@ fn a_client_that_moves_to_another_workers_socket_is_served_by_its_own() {
     };
     let mut client = Socket::new(&gateway, Client::new(0, profile));
     client.connect(&[]);
-    // Some of these addresses are the other worker's.
+    // Most of these addresses are other workers'.
     for n in 0..16_u8 {
         client.socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.socket.connect(gateway.address).unwrap();
@@ -325,5 +334,93 @@ fn a_client_that_moves_to_another_workers_socket_is_served_by_its_own() {
         client.send(&[data]);
         client.receive(|client| client.data.last() == Some(&vec![n]));
     }
+    // Whoever hands a datagram over has received it, and whoever serves it has not.
+    gateway.comes_to("gateway_datagrams_received_total", 20.0);
     gateway.end(SIGTERM);
+}
+
+#[test]
+fn all_handshakes_under_way_can_end_whichever_worker_is_done_first() {
+    let gateway = start(Config::default());
+    let mut clients: Vec<_> = (0..12)
+        .map(|_| {
+            let mut client = Socket::new(&gateway, Client::new(0, Profile::default()));
+            client.wait_in_handshake();
+            client
+        })
+        .collect();
+    gateway.signals.send(SIGTERM).unwrap();
+    for client in &mut clients {
+        thread::sleep(Duration::from_millis(50));
+        let finished = client.client.finished(1);
+        client.send(&[finished]);
+        client.receive(|client| !client.acknowledged.is_empty());
+    }
+    gateway.thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn when_one_worker_fails_the_others_end_in_order() {
+    let mut gateway = gateway(Config::default());
+    let failed = thread::spawn(|| Err("lost".into()));
+    gateway.threads.insert(0, failed);
+    let scraped = Arc::clone(&gateway.scraped);
+    let (_signals, receive) = channel();
+    let why = gateway.run(&receive).unwrap_err();
+    assert_eq!(why.to_string(), "lost");
+    // Nobody counts any more.
+    let ended = |stats: &Arc<Stats>| Arc::strong_count(stats) == 1;
+    assert!(scraped.workers.iter().all(ended));
+}
+
+/// A worker alone, and the way for what others hand over to it.
+fn worker() -> (
+    worker::Context,
+    mio::Poll,
+    Handover,
+    Receiver<worker::Moved>,
+) {
+    let settings = settings(&Config::default()).unwrap();
+    let clock = Clock::new();
+    let engine = settings.engine().build(&SystemRandom::new(), clock.now());
+    let (poll, control) = Control::new().unwrap();
+    let (send, receive) = sync_channel(HANDOVER_MAX);
+    let handover = Handover::new(send, &control);
+    let context = worker::Context {
+        lane: 0,
+        clock,
+        engine: engine.unwrap(),
+        settings: Arc::new(settings),
+        stats: Arc::default(),
+        control,
+        others: Vec::new(),
+        batch: 32,
+    };
+    (context, poll, handover, receive)
+}
+
+#[test]
+fn what_others_hand_over_is_taken_in_batches_until_nothing_is_left() {
+    let [socket, again, client] = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    socket.set_nonblocking(true).unwrap();
+    again.set_nonblocking(true).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let peer = client.local_addr().unwrap();
+
+    // A worker that is to end takes a batch and ends, however much there is.
+    let (context, poll, others, moved) = worker();
+    (0..HANDOVER_MAX).for_each(|_| others.send(b"junk", peer));
+    context.control.stop();
+    worker::run(context, socket, poll, &moved).unwrap();
+    assert_eq!(moved.try_iter().count(), HANDOVER_MAX - 32);
+
+    // Who goes on comes to the last of them, though it is told but once that something waits.
+    let (context, poll, others, moved) = worker();
+    let control = context.control.clone();
+    (1..HANDOVER_MAX).for_each(|_| others.send(b"junk", peer));
+    others.send(&Client::new(0, Profile::default()).hello(&[])[0], peer);
+    let thread = thread::spawn(move || worker::run(context, again, poll, &moved).map(drop));
+    client.recv(&mut [0; 2048]).unwrap();
+    control.stop();
+    thread.join().unwrap().unwrap();
 }

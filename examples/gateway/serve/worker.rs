@@ -76,7 +76,7 @@ impl Control {
 }
 
 /// A datagram and whom it is from.
-type Moved = (Vec<u8>, SocketAddr);
+pub(super) type Moved = (Vec<u8>, SocketAddr);
 
 /// The way to a worker for datagrams of its clients that came to another's socket: the kernel
 /// distributes by address, and a client with a connection ID may have moved.
@@ -94,7 +94,7 @@ impl Handover {
         }
     }
 
-    fn send(&self, datagram: &[u8], peer: SocketAddr) {
+    pub(super) fn send(&self, datagram: &[u8], peer: SocketAddr) {
         // If it is full, the datagram is lost.
         if self.inlet.try_send((datagram.to_vec(), peer)).is_ok() {
             let _ = self.waker.wake();
@@ -102,13 +102,14 @@ impl Handover {
     }
 }
 
-/// Serves until it is told to end.
+/// Serves until it is told to end. The socket is returned open: the kernel distributes the clients of
+/// all workers anew when one is closed.
 pub(super) fn run(
     context: Context,
     socket: UdpSocket,
     mut poll: Poll,
     moved: &Receiver<Moved>,
-) -> Result<(), Failure> {
+) -> Result<UdpSocket, Failure> {
     poll.registry().register(
         &mut SourceFd(&socket.as_raw_fd()),
         SOCKET,
@@ -118,21 +119,20 @@ pub(super) fn run(
     let mut core = Core::new(context)?;
     let mut events = Events::with_capacity(2);
     loop {
-        // Readiness is told once: a socket is left alone only when nothing waits at it.
+        // Readiness is told once: a socket, or what others hand over, is left alone only when nothing
+        // waits there.
         let more_waits = inbox.fill(&socket)?;
         if !inbox.is_empty() {
             core.receive(inbox.datagrams())?;
         }
-        while let Ok((mut bytes, peer)) = moved.try_recv() {
-            core.receive(std::iter::once((&mut bytes[..], peer)))?;
-        }
+        let more_is_handed_over = core.receive_moved(moved)?;
         core.settle(&socket);
         if core.is_over() {
             core.close();
             core.settle(&socket);
-            return Ok(());
+            return Ok(socket);
         }
-        if more_waits {
+        if more_waits || more_is_handed_over {
             continue;
         }
         match poll.poll(&mut events, core.next_timeout()) {
@@ -161,12 +161,12 @@ impl Core {
         })
     }
 
+    /// What came to this worker's socket: it keeps what is its own.
     fn receive<'b>(
         &mut self,
         datagrams: impl Iterator<Item = (&'b mut [u8], SocketAddr)>,
     ) -> Result<(), Failure> {
         let Context {
-            clock,
             stats,
             lane,
             others,
@@ -184,12 +184,27 @@ impl Core {
                 _ => batch.push(Packet { bytes, peer }),
             }
         }
-        let judged = self.server.receive(
-            &mut batch,
-            clock.now(),
-            &mut self.out,
-            &mut |event, reply| echo(stats, event, reply),
-        )?;
+        self.serve(&mut batch)
+    }
+
+    /// What other workers hand over, up to a batch: they may never stop. `false`: nothing more waits.
+    fn receive_moved(&mut self, moved: &Receiver<Moved>) -> Result<bool, Failure> {
+        let mut taken: Vec<Moved> = moved.try_iter().take(self.context.batch).collect();
+        if !taken.is_empty() {
+            let packets = taken.iter_mut();
+            let packets = packets.map(|(bytes, peer)| Packet { bytes, peer: *peer });
+            self.serve(&mut packets.collect::<Vec<_>>())?;
+        }
+        Ok(taken.len() == self.context.batch)
+    }
+
+    fn serve(&mut self, batch: &mut [Packet<'_>]) -> Result<(), Failure> {
+        let Context { clock, stats, .. } = &self.context;
+        let judged =
+            self.server
+                .receive(batch, clock.now(), &mut self.out, &mut |event, reply| {
+                    echo(stats, event, reply)
+                })?;
         if judged.flights > 0 {
             let each = judged.time / judged.flights;
             stats.flight_ns.add(each, judged.flights.into());
