@@ -103,8 +103,6 @@ impl Flight {
 
     fn push_fragment(&mut self, level: Level, room: usize, fragment: &Fragment<'_>) {
         let body = fragment.body;
-        // A record that holds a header and nothing else gets nowhere.
-        let room = room.max(HANDSHAKE_HEADER_LEN + 1);
         let mut offset = 0;
         loop {
             let start = self.record_with_room(level, room);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use dtls_session::Error;
 use dtls_session::schedule::{RECORD_OVERHEAD_LEN, RecordSealer};
-use dtls_session::wire::{ContentType, PLAINTEXT_HEADER_LEN, plaintext_header};
+use dtls_session::wire::{ContentType, MAX_PLAINTEXT_LEN, PLAINTEXT_HEADER_LEN, plaintext_header};
 
 use super::ack::RecordNumber;
 use super::outbox::Outbox;
@@ -68,6 +68,10 @@ impl Path {
 /// UDP payload that every host takes: of 576 bytes with the headers of IP and UDP (RFC 1122, 3.3.2).
 const NARROW: usize = 548;
 
+/// The least handshake bytes in a record, however much of a short datagram the peer's connection ID
+/// takes: the longest of these records is still shorter than [`NARROW`].
+const ROOM_MIN: usize = 128;
+
 /// The sending half of a connection's record layer.
 pub struct Sender {
     pub path: Path,
@@ -128,7 +132,8 @@ impl Sender {
 
     /// The most handshake bytes that fit into a record that the path takes.
     pub fn room(&self, level: Level) -> usize {
-        self.mtu.saturating_sub(self.overhead(level))
+        let room = self.mtu.saturating_sub(self.overhead(level));
+        room.clamp(ROOM_MIN, MAX_PLAINTEXT_LEN)
     }
 
     /// So many bytes at once were sent in vain: if the path may not take them, from now on each

@@ -1,5 +1,6 @@
 //! Handshakes that succeed: full, resumed, with and without a HelloRetryRequest.
 
+use super::super::Identity;
 use super::super::key_exchange::Group;
 use super::client::{Client, Profile};
 use super::{Seen, World, settings};
@@ -193,4 +194,38 @@ fn trap_21_the_protocol_is_agreed_and_binds_the_early_data() {
         assert_eq!(world.early_data().is_empty(), !accepted);
         world.seen.clear();
     }
+}
+
+#[test]
+fn the_longest_chain_goes_in_records_of_which_none_is_too_long() {
+    let made = rcgen::generate_simple_self_signed(["gateway.example".to_owned()]).unwrap();
+    let (chain, key) = (
+        made.cert.pem().repeat(100),
+        made.signing_key.serialize_pem(),
+    );
+    let mut settings = settings();
+    settings.identity = Identity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+    settings.mtu = 65_507;
+    let mut world = World::with(settings);
+    let client = world.connected(1, Profile::default());
+    let bytes: usize = client.records.iter().map(|(_, len)| len).sum();
+    assert!(bytes > 1 << 14, "{bytes}");
+}
+
+#[test]
+fn the_longest_connection_id_leaves_room_for_messages() {
+    let mut settings = settings();
+    settings.mtu = 256;
+    let mut world = World::with(settings);
+    let profile = Profile {
+        connection_id: Some(&[7; 255]),
+        ..Profile::default()
+    };
+    let client = world.connected(1, profile);
+    assert!(
+        client.records.len() < 20,
+        "{} records",
+        client.records.len()
+    );
+    assert!(client.records.iter().all(|(_, len)| *len <= 548));
 }
