@@ -11,6 +11,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use dtls_session::Profile;
 use socket2::{Domain, Protocol, Socket, Type};
+use tracing::warn;
 
 #[cfg(target_os = "linux")]
 pub(crate) use batch::send;
@@ -39,13 +40,17 @@ pub(crate) fn bind(
         let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
         // For bursts. The system grants what it allows, silently.
         socket.set_recv_buffer_size(machine.receive_buffer)?;
-        if machine.busy_poll > 0 {
-            busy_poll(&socket, machine.busy_poll)?;
+        let is_first = sockets.is_empty();
+        if machine.busy_poll > 0
+            && let Err(why) = busy_poll(&socket, machine.busy_poll)
+            && is_first
+        {
+            // It takes a privilege on Linux, and is not to be had elsewhere.
+            warn!(%why, "no busy polling");
         }
         socket.set_nonblocking(true)?;
         // The first takes the port for itself, and then lets the others in: two gateways of one
         // user would share a port, unnoticed, be it that both name it or that the system picks it.
-        let is_first = sockets.is_empty();
         socket.set_reuse_port(!is_first)?;
         socket.bind(&address.into())?;
         socket.set_reuse_port(true)?;
@@ -137,6 +142,17 @@ mod tests {
         let taken = gateways[0][0].local_addr().unwrap();
         let why = bind(taken, 2, &Profile::default()).unwrap_err();
         assert_eq!(why.kind(), ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn busy_polling_that_is_refused_is_gone_without() {
+        let machine = Profile {
+            // As many microseconds as a system takes for a negative number.
+            busy_poll: u32::MAX,
+            ..Profile::default()
+        };
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        assert_eq!(bind(any, 2, &machine).unwrap().len(), 2);
     }
 
     #[test]
