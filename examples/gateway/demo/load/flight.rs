@@ -1,5 +1,7 @@
 //! First flights: a ClientHello that offers a session, and early data.
 
+use std::cell::Cell;
+
 use dtls_session::client::{ClientHelloParams, ClientSession, FirstFlight, Framing, TicketRefused};
 use dtls_session::schedule::CipherSuite;
 use dtls_session::wire::{HANDSHAKE_HEADER_LEN, NewSessionTicket, PLAINTEXT_HEADER_LEN};
@@ -13,18 +15,19 @@ pub(crate) const EARLY_DATA_LEN: u8 = 48;
 
 /// A flight as it is sent, and may be sent again.
 pub(crate) struct Flight {
-    /// Which of this thread's flights it is.
-    pub(crate) number: usize,
+    /// Which of all flights it is.
     pub(crate) tag: [u8; 8],
     /// When it was written.
     pub(crate) written: UnixMillis,
     pub(crate) datagrams: Vec<Vec<u8>>,
+    /// The lane that has accepted it, once one has.
+    pub(crate) accepted_on: Cell<Option<u8>>,
 }
 
 /// Writes the flights of a thread, and numbers them.
 pub(crate) struct Author {
     thread: u8,
-    written: usize,
+    written: u64,
 }
 
 impl Author {
@@ -44,7 +47,7 @@ impl Author {
         written: UnixMillis,
         dice: &mut Dice,
     ) -> Result<Flight, Error> {
-        let (number, tag) = self.number();
+        let tag = self.tag();
         let mut random: [u8; 32] = dice.bytes();
         random[..8].copy_from_slice(&tag);
         let mut early_data = [b'.'; EARLY_DATA_LEN as usize];
@@ -65,33 +68,32 @@ impl Author {
             datagrams = vec![datagrams.concat()];
         }
         Ok(Flight {
-            number,
             tag,
             written,
             datagrams,
+            accepted_on: Cell::default(),
         })
     }
 
     /// The flight with another ClientHello.random, which its binder does not cover.
     pub(crate) fn change(&mut self, flight: &Flight) -> Flight {
         const RANDOM: usize = PLAINTEXT_HEADER_LEN + HANDSHAKE_HEADER_LEN + 2;
-        let (number, tag) = self.number();
+        let tag = self.tag();
         let mut datagrams = flight.datagrams.clone();
         datagrams[0][RANDOM..][..tag.len()].copy_from_slice(&tag);
         Flight {
-            number,
             tag,
             written: flight.written,
             datagrams,
+            accepted_on: Cell::default(),
         }
     }
 
-    fn number(&mut self) -> (usize, [u8; 8]) {
-        let number = self.written;
-        self.written += 1;
-        let mut tag = (number as u64).to_be_bytes();
+    fn tag(&mut self) -> [u8; 8] {
+        let mut tag = self.written.to_be_bytes();
         tag[0] = self.thread;
-        (number, tag)
+        self.written += 1;
+        tag
     }
 }
 

@@ -130,8 +130,6 @@ pub(crate) struct Ledger {
     pub(crate) early_data_opened: u64,
     /// Early data that was opened a second time, or of a flight that was not accepted.
     pub(crate) early_data_stray: u64,
-    /// The lane that has accepted a flight, by its number.
-    accepted_on: Vec<Option<u8>>,
 }
 
 impl Ledger {
@@ -161,12 +159,8 @@ impl Ledger {
             }
             _ => {}
         }
-        if self.accepted_on.len() <= flight.number {
-            self.accepted_on.resize(flight.number + 1, None);
-        }
-        let accepted_on = &mut self.accepted_on[flight.number];
-        match (*accepted_on, outcome) {
-            (None, Outcome::Accepted) => *accepted_on = Some(lane),
+        match (flight.accepted_on.get(), outcome) {
+            (None, Outcome::Accepted) => flight.accepted_on.set(Some(lane)),
             (Some(_), Outcome::Accepted) => self.replays_accepted += 1,
             (Some(other), _) if other != lane => self.refused_elsewhere += 1,
             _ => {}
