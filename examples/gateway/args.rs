@@ -38,7 +38,7 @@ usage: gateway [--seconds N] [--workers N] [--json]
   --max-early-data N
                  bytes of early data that a ticket allows; 16384, 0 for no 0-RTT
   --psk-ke       let tickets be used without a key exchange, and so without forward secrecy
-  --mtu N        bytes of UDP payload in the longest datagram that is sent; 1200
+  --mtu N        bytes of UDP payload in the longest datagram for handshake messages; 1200
   --metrics ADDR where to serve /metrics for Prometheus over HTTP; nowhere
   --profile FILE what the tuning crate wrote of this machine; none
   --config FILE  a TOML file with the names above, without dashes in front; flags count first

@@ -30,7 +30,7 @@ pub(crate) struct Config {
     pub(crate) max_early_data: u32,
     /// Whether a ticket may be used without a key exchange.
     pub(crate) psk_ke: bool,
-    /// The longest datagram that is sent, in bytes of UDP payload.
+    /// The longest datagram for handshake messages, in bytes of UDP payload.
     pub(crate) mtu: usize,
     /// Where /metrics is served.
     pub(crate) metrics: Option<SocketAddr>,
