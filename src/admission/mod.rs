@@ -95,7 +95,8 @@ impl std::fmt::Debug for Retried<'_> {
 impl Arrival<'_> {
     /// How many bytes may be sent to the peer for this datagram, or for the datagrams of the
     /// ClientHello that it completes, before its address is verified (RFC 9147, 5.1): three times
-    /// what came from there. `None`: no limit, it is verified.
+    /// what came from there, with the [`rest`](Self::rest) of the datagram, which must not be
+    /// counted again. `None`: no limit, it is verified.
     #[must_use]
     pub fn send_limit(&self) -> Option<usize> {
         // The fragments of a ClientHello came from one address, or they would not be put together.
