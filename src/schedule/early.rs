@@ -5,7 +5,7 @@ use std::fmt;
 use super::HashAlgorithm;
 use super::hash::{Digest, Hash};
 use super::hkdf::{self, Expander, LabelPrefix, Secret};
-use super::hmac::{HmacKey, midstates_len};
+use super::hmac::{HmacKey, MAX_MIDSTATES_LEN, midstates_len};
 use crate::Error;
 use crate::wipe::scrubbed;
 
@@ -20,7 +20,21 @@ pub struct EarlySecret(Kept);
 #[derive(Clone)]
 enum Kept {
     Key(HmacKey),
-    Secret(Secret),
+    Secret {
+        secret: Secret,
+        /// Up to the length of the other: whatever lies there is moved along, and can be a PSK.
+        _zeros: [u8; MAX_MIDSTATES_LEN - size_of::<Secret>()],
+    },
+}
+
+impl Kept {
+    #[inline]
+    const fn secret(secret: Secret) -> Self {
+        Self::Secret {
+            secret,
+            _zeros: [0; MAX_MIDSTATES_LEN - size_of::<Secret>()],
+        }
+    }
 }
 
 impl EarlySecret {
@@ -46,7 +60,7 @@ impl EarlySecret {
     fn of(secret: Secret) -> Self {
         Self(match secret.hash() {
             hash @ HashAlgorithm::Sha256 => Kept::Key(HmacKey::new(hash, secret.as_bytes())),
-            HashAlgorithm::Sha384 => Kept::Secret(secret),
+            HashAlgorithm::Sha384 => Kept::secret(secret),
         })
     }
 
@@ -65,7 +79,7 @@ impl EarlySecret {
     pub fn to_kept(&self, out: &mut [u8]) -> Option<usize> {
         match &self.0 {
             Kept::Key(key) => key.to_midstates(out),
-            Kept::Secret(secret) => {
+            Kept::Secret { secret, .. } => {
                 let bytes = secret.as_bytes();
                 out.get_mut(..bytes.len())?.copy_from_slice(bytes);
                 Some(bytes.len())
@@ -80,7 +94,7 @@ impl EarlySecret {
     pub fn from_kept(hash: HashAlgorithm, bytes: &[u8]) -> Option<Self> {
         Some(Self(match hash {
             HashAlgorithm::Sha256 => Kept::Key(HmacKey::from_midstates(hash, bytes)?),
-            HashAlgorithm::Sha384 => Kept::Secret(Secret::from_bytes(hash, bytes)?),
+            HashAlgorithm::Sha384 => Kept::secret(Secret::from_bytes(hash, bytes)?),
         }))
     }
 
@@ -90,7 +104,7 @@ impl EarlySecret {
     pub const fn hash(&self) -> HashAlgorithm {
         match &self.0 {
             Kept::Key(key) => key.hash(),
-            Kept::Secret(secret) => secret.hash(),
+            Kept::Secret { secret, .. } => secret.hash(),
         }
     }
 
@@ -149,7 +163,7 @@ impl EarlySecret {
         scrubbed(|| {
             let expander = match &self.0 {
                 Kept::Key(key) => Expander::of_key(prefix, key.clone()),
-                Kept::Secret(secret) => Expander::new(prefix, secret),
+                Kept::Secret { secret, .. } => Expander::new(prefix, secret),
             };
             expander.secret(label, transcript_hash.as_bytes())
         })
@@ -188,6 +202,9 @@ pub fn resumption_psk(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// But for the words in which it says which it is.
+    const _: () = assert!(size_of::<Kept>() <= MAX_MIDSTATES_LEN + 8);
 
     #[test]
     fn an_early_secret_comes_back_from_its_bytes_and_from_what_is_kept() {

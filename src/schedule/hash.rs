@@ -198,9 +198,7 @@ impl fmt::Debug for Digest {
 }
 
 /// The word of a hash: `u32` for SHA-256, `u64` for the SHA-512 family.
-pub(super) trait Word<const BLOCK: usize>:
-    Copy + Default + zeroize::DefaultIsZeroes
-{
+pub(super) trait Word<const BLOCK: usize>: Copy + Default {
     /// The chaining value that a hash starts with (FIPS 180-4, 5.3).
     const INITIAL: [Self; 8];
 

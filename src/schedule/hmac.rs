@@ -4,7 +4,6 @@
 //! kept, signing a digest costs two.
 
 use std::fmt;
-use zeroize::Zeroize;
 
 use super::HashAlgorithm;
 use super::hash::{Digest, Hash, Stream, Word};
@@ -175,8 +174,8 @@ impl<W: Word<BLOCK>, const BLOCK: usize> Midstates<W, BLOCK> {
 impl<W: Word<BLOCK>, const BLOCK: usize> Drop for Midstates<W, BLOCK> {
     #[inline]
     fn drop(&mut self) {
-        self.inner.as_mut_slice().zeroize();
-        self.outer.as_mut_slice().zeroize();
+        overwrite(self.inner.as_mut_slice());
+        overwrite(self.outer.as_mut_slice());
     }
 }
 
