@@ -8,6 +8,7 @@ use dtls_session::keys::KeyConfig;
 use ring::rand::SystemRandom;
 
 use crate::common::admission::{BATCH, Gateway, admit};
+use crate::common::contest::Shuffler;
 use crate::common::flights::{Flight, now};
 use crate::pin;
 
@@ -83,8 +84,13 @@ pub(crate) fn run(rounds: usize) -> Rotation {
         scope.spawn(|| rotator.run(&engine));
         pin(0);
         let mut gateway = Gateway::of(&engine, 0);
+        let mut random = Shuffler(1);
         for _ in 0..rounds {
-            for (rotates, batches) in [(false, &mut still), (true, &mut rotating)] {
+            // In random order: that of each round would go with the pool of clients, which is
+            // filled for each fourth set of flights.
+            let mut turns = [(false, &mut still), (true, &mut rotating)];
+            random.shuffle(&mut turns);
+            for (rotates, batches) in turns {
                 let flights = gateway.flights(ROUND);
                 let datagrams: Vec<_> = flights.iter().map(Flight::datagram).collect();
                 rotator.set(rotates);
