@@ -60,7 +60,7 @@ pub(crate) fn run(cores: usize, rounds: usize) -> Scaling {
         meeting: Meeting::new(cores),
         desks: (0..cores).map(|_| Mutex::default()).collect(),
     };
-    let times: Vec<Vec<Duration>> = std::thread::scope(|scope| {
+    let times: Vec<Vec<Vec<Duration>>> = std::thread::scope(|scope| {
         let crew = &crew;
         let others: Vec<_> = (1..cores)
             .map(|lane| scope.spawn(move || crew.work(lane)))
@@ -72,8 +72,16 @@ pub(crate) fn run(cores: usize, rounds: usize) -> Scaling {
         std::iter::once(first).chain(others).collect()
     });
     let throughput = |(index, team): (usize, &Team)| -> f64 {
-        let of = |took: &Vec<Duration>| ROUND as f64 / took[index].as_secs_f64();
-        times[..team.size].iter().map(of).sum()
+        // A round takes as long as its last worker: their best ones need not have been the same.
+        let took = |round: usize| {
+            times[..team.size]
+                .iter()
+                .map(move |lane| lane[index][round])
+        };
+        let best = (0..rounds).filter_map(|round| took(round).max()).min();
+        best.map_or(f64::NAN, |best| {
+            (team.size * ROUND) as f64 / best.as_secs_f64()
+        })
     };
     let throughputs: Vec<_> = teams.iter().enumerate().map(throughput).collect();
     Scaling {
@@ -92,15 +100,15 @@ struct Crew<'e> {
 }
 
 impl Crew<'_> {
-    /// The best time of this lane in each team. Those that it is not in, it sleeps through: cores
-    /// may share more than they say.
-    fn work(&self, lane: usize) -> Vec<Duration> {
+    /// The times of this lane in each team, round by round. Those that it is not in, it sleeps
+    /// through: cores may share more than they say.
+    fn work(&self, lane: usize) -> Vec<Vec<Duration>> {
         pin(lane);
         let mut shared = Gateway::of(self.engine, lane);
         let mut own = Gateway::new(0, 0);
-        let mut best = vec![Duration::MAX; self.teams.len()];
+        let mut times = vec![Vec::new(); self.teams.len()];
         for _ in 0..self.rounds {
-            for (team, best) in self.teams.iter().zip(&mut best) {
+            for (team, times) in self.teams.iter().zip(&mut times) {
                 let flights = self.exchange(lane, shared.flights(ROUND));
                 let own_flights = own.flights(if team.apart { ROUND } else { 0 });
                 let (gateway, flights) = match team.apart {
@@ -112,14 +120,14 @@ impl Crew<'_> {
                 if lane < team.size {
                     let start = Instant::now();
                     assert_eq!(gateway.admit(&datagrams), ROUND);
-                    *best = start.elapsed().min(*best);
+                    times.push(start.elapsed());
                     self.meeting.meet();
                 } else {
                     self.meeting.meet_asleep();
                 }
             }
         }
-        best
+        times
     }
 
     /// Gives half of the flights to the lane before, and takes as many from the one behind.
