@@ -13,13 +13,13 @@ shift
 case $(rustup toolchain list 2>/dev/null || true) in
 *nightly*) ;;
 *)
-    echo 'skipped: fuzzing needs a nightly toolchain (rustup toolchain install nightly)'
+    ../.ci/skip 'fuzzing: it needs a nightly toolchain (rustup toolchain install nightly)'
     exit 0
     ;;
 esac
 
 if ! command -v c++ >/dev/null && ! ../.ci/packages g++; then
-    echo 'skipped: libFuzzer needs a C++ compiler, which cannot be installed here'
+    ../.ci/skip 'fuzzing: libFuzzer needs a C++ compiler, which cannot be installed here'
     exit 0
 fi
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked --quiet --version '^0.13'

@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ "$(rustc -vV | sed -n 's/^host: //p')" != x86_64-unknown-linux-gnu ]; then
-    echo 'skipped: AVX-512 is of x86-64'
+    .ci/skip 'AVX-512: it is of x86-64'
     exit 0
 fi
 tests() {
@@ -30,7 +30,7 @@ fetch_kernel() {
 }
 # shellcheck disable=SC2086 # a list of packages
 if ! .ci/packages $packages || ! (fetch_kernel); then
-    echo "skipped: $packages and a kernel are needed, and cannot be had here"
+    .ci/skip "AVX-512: $packages and a kernel are needed, and cannot be had here"
     exit 0
 fi
 

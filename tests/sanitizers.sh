@@ -9,12 +9,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if ! cargo +nightly --version >/dev/null 2>&1; then
-    echo 'skipped: no nightly toolchain here, and sanitizers need one'
+    .ci/skip 'sanitizers: they need a nightly toolchain'
     exit 0
 fi
 host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 if [ "$host" != x86_64-unknown-linux-gnu ] && [ "$host" != aarch64-unknown-linux-gnu ]; then
-    echo "skipped: sanitizers were not tried on $host"
+    .ci/skip "sanitizers: they were not tried on $host"
     exit 0
 fi
 

@@ -10,7 +10,7 @@ packages="clang libclang-dev cmake g++ libssl3"
 
 # shellcheck disable=SC2086 # a list of packages
 if ! ../../.ci/packages $packages; then
-    echo "skipped: $packages are needed, and cannot be installed here"
+    ../../.ci/skip "benches beside C stacks: $packages are needed, and cannot be installed here"
     exit 0
 fi
 

@@ -4,6 +4,8 @@
 #
 # NSS is not among them: that of Debian 12 (3.87) offers DTLS 1.3 by the number of its last draft,
 # 0x7f2b, and gets the alert protocol_version as it should.
+#
+# Ends with 0 and a message where these packages are missing and cannot be installed.
 set -eu
 cd "$(dirname "$0")"
 
@@ -11,8 +13,8 @@ packages="autoconf automake libtool make patch clang libclang-dev cmake g++"
 
 # shellcheck disable=SC2086 # a list of packages
 if ! ../../.ci/packages $packages; then
-    echo "$packages are needed, and cannot be installed here" >&2
-    exit 1
+    ../../.ci/skip "real clients: $packages are needed, and cannot be installed here"
+    exit 0
 fi
 
 jobs=${JOBS:-2}
