@@ -39,7 +39,11 @@ impl Machine {
             cores,
             caches: (0..8).map_while(cache).collect(),
             features: features(),
-            kernel: read("/proc/sys/kernel/osrelease"),
+            // Behind the version comes the name of a build.
+            kernel: read("/proc/sys/kernel/osrelease")
+                .split('-')
+                .take(1)
+                .collect(),
             huge_pages: chosen(&read("/sys/kernel/mm/transparent_hugepage/enabled")),
             network: ["rmem_max", "netdev_max_backlog", "busy_read", "busy_poll"]
                 .map(setting)
