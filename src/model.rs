@@ -1,5 +1,5 @@
 //! Handles by which the model checks reach what is private here. They have no logic of their own.
-#![allow(missing_docs)]
+#![allow(missing_docs, missing_debug_implementations)]
 
 use std::ops::Deref;
 
