@@ -2,67 +2,36 @@
 //! client sends, the engine judges.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::net::SocketAddr;
 
+use common::*;
 use dtls_session::client::{
-    ClientHelloParams, ClientSession, Endpoint, FirstFlight, Framing, SessionStore, StoreConfig,
+    ClientHelloParams, Endpoint, FirstFlight, Framing, SessionStore, StoreConfig,
 };
 use dtls_session::schedule::{CipherSuite, EarlyRecord, EarlySecret, LabelPrefix};
-use dtls_session::wire::{HandshakeType, ServerHello, fragments};
-use dtls_session::{Datagram, Engine, NewSession, ResumptionSecret, UnixMillis, Verdict, Worker};
-use ring::rand::SystemRandom;
+use dtls_session::wire::ServerHello;
+use dtls_session::{Datagram, Engine, NewSession, UnixMillis, Verdict, Worker};
 
-const T0: UnixMillis = UnixMillis(1_795_000_000_000);
 /// When the client comes back.
-const T1: UnixMillis = UnixMillis(T0.0 + 61_234);
-const EARLY: &[u8] = b"GET /early";
-
-fn client() -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 1], 40_000))
-}
+const T1: UnixMillis = UnixMillis(NOW.0 + 61_234);
 
 fn gateway() -> Endpoint {
-    Endpoint::new(SocketAddr::from(([192, 0, 2, 2], 5684)), Some("gw.example"))
+    Endpoint::new(SocketAddr::from(([192, 0, 2, 2], 5684)), Some(SNI))
 }
 
-fn params(early_data: bool) -> ClientHelloParams<'static> {
-    ClientHelloParams {
-        server_name: Some("gw.example"),
-        alpn: &[b"coap"],
-        supported_groups: &[29],
-        key_shares: &[(29, &[6; 32])],
-        early_data,
-        ..ClientHelloParams::new([9; 32])
-    }
-}
-
-/// An engine, and a client's store with a ticket that it issued under `suite`.
+/// A worker, and a client's store with a ticket that it issued under `suite`.
 fn ticket_issued(suite: CipherSuite) -> (Worker, SessionStore) {
-    let engine = Engine::builder().build(&SystemRandom::new(), T0).unwrap();
-    let mut worker = engine.worker(0).unwrap();
-    let master = vec![8; suite.hash().output_len()];
-    let session = NewSession {
-        suite,
-        secret: ResumptionSecret::Master {
-            secret: &master,
-            ticket_nonce: &[1],
-        },
-        server_name: Some(b"gw.example"),
-        alpn: Some(b"coap"),
-        authenticated: T0,
+    let mut worker = worker(Engine::builder());
+    let issued = NewSession {
         host_data: b"host",
-        message_seq: 5,
+        ..session(suite, NOW)
     };
-    let mut out = [0; 1024];
-    let len = worker.issue(&session, client().ip(), T0, &mut out).unwrap();
-    let message = fragments(&out[..len]).next().unwrap().unwrap();
-    assert_eq!(message.msg_type, HandshakeType::NEW_SESSION_TICKET);
-
+    let ticket = ticket_for(&mut worker, &issued, NOW);
     let store = SessionStore::new(StoreConfig::default()).unwrap();
-    let session =
-        ClientSession::from_new_session_ticket(message.body, suite, &master, Some(b"coap"), T0)
-            .unwrap();
-    store.store(gateway(), session, T0).unwrap();
+    let session = client_session(suite, &ticket, NOW);
+    store.store(gateway(), session, NOW).unwrap();
     (worker, store)
 }
 
@@ -83,13 +52,13 @@ fn a_first_flight_is_accepted_and_its_early_data_opened() {
             ..Framing::default()
         };
         let early = [EARLY, b"more"];
-        let flight = FirstFlight::new(&params(true), Some(&mut offer), &framing, &early).unwrap();
+        let flight = FirstFlight::new(&params(9), Some(&mut offer), &framing, &early).unwrap();
         let hello_datagrams = flight.datagrams.len() - early.len();
         assert!(hello_datagrams > 1);
 
         // When its datagrams come, the last of the ClientHello is the one that is judged,
         for (i, bytes) in flight.datagrams[..hello_datagrams].iter().enumerate() {
-            let peer = client();
+            let peer = client_address();
             let admitted = worker.admit(&[Datagram { bytes, peer }], T1).unwrap();
             let (_, verdict) = admitted.iter().next().unwrap();
             if i + 1 < hello_datagrams {
@@ -128,7 +97,7 @@ fn trap_39_after_a_retry_the_second_flight_resumes_and_has_no_early_data() {
         let (mut worker, store) = ticket_issued(suite);
         let mut offer = store.take(&gateway(), T1).unwrap().offer(T1).unwrap();
         let framing = Framing::default();
-        let first = FirstFlight::new(&params(true), Some(&mut offer), &framing, &[EARLY]).unwrap();
+        let first = FirstFlight::new(&params(9), Some(&mut offer), &framing, &[EARLY]).unwrap();
 
         // Given a client at another address than its ticket's, which is asked for a cookie,
         let peer = SocketAddr::from(([198, 51, 100, 1], 1));
@@ -150,7 +119,7 @@ fn trap_39_after_a_retry_the_second_flight_resumes_and_has_no_early_data() {
         let answer = ServerHello::parse(retry).unwrap();
         let params = ClientHelloParams {
             cookie: answer.cookie,
-            ..params(true)
+            ..params(9)
         };
         let framing = Framing {
             message_seq: 1,

@@ -2,20 +2,20 @@
 //! ticket age and record of early data must come out byte for byte.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/hex.rs"]
+mod hex;
+
 use dtls_session::UnixMillis;
 use dtls_session::client::{ClientSession, Offer};
 use dtls_session::schedule::{
     CipherSuite, EarlySecret, HashAlgorithm, LabelPrefix, RECORD_OVERHEAD_LEN,
 };
 use dtls_session::wire::NewSessionTicket;
+use hex::hex;
 use serde_json::Value;
 
-fn hex(text: &Value) -> Vec<u8> {
-    let digit = |d: u8| (d as char).to_digit(16).unwrap() as u8;
-    let (pairs, rest) = text.as_str().unwrap().as_bytes().as_chunks::<2>();
-    assert!(rest.is_empty());
-    let byte = |[high, low]: &[u8; 2]| digit(*high) << 4 | digit(*low);
-    pairs.iter().map(byte).collect()
+fn bytes(value: &Value) -> Vec<u8> {
+    hex(value.as_str().unwrap())
 }
 
 fn number(value: &Value) -> u64 {
@@ -51,23 +51,23 @@ fn session(hello: &Value) -> ClientSession {
     let message = NewSessionTicket {
         ticket_lifetime: 3600,
         ticket_age_add: number(&hello["ticket_age_add"]) as u32,
-        ticket_nonce: &nonce.as_str().map_or(Vec::new(), |_| hex(nonce)),
-        ticket: &hex(&hello["ticket"]),
+        ticket_nonce: &nonce.as_str().map_or(Vec::new(), |_| bytes(nonce)),
+        ticket: &bytes(&hello["ticket"]),
         max_early_data_size: hello["ticket_max_early_data"]
             .as_u64()
             .map(|max| max as u32),
     };
     let session =
-        ClientSession::from_psk(&message, suite, &hex(&hello["psk"]), None, RECEIVED).unwrap();
+        ClientSession::from_psk(&message, suite, &bytes(&hello["psk"]), None, RECEIVED).unwrap();
     let derived = |early: &EarlySecret| early.derived(LabelPrefix::Dtls13).as_bytes().to_vec();
-    let given = EarlySecret::from_bytes(suite.hash(), &hex(&hello["early_secret"])).unwrap();
+    let given = EarlySecret::from_bytes(suite.hash(), &bytes(&hello["early_secret"])).unwrap();
     assert_eq!(derived(session.early_secret()), derived(&given));
     if nonce.is_null() {
         return session;
     }
     let mut body = [0; 2048];
     let len = message.write(&mut body).unwrap();
-    let (body, rms) = (&body[..len], hex(&hello["rms"]));
+    let (body, rms) = (&body[..len], bytes(&hello["rms"]));
     let parsed = ClientSession::from_new_session_ticket(body, suite, &rms, None, RECEIVED).unwrap();
     assert_eq!(derived(parsed.early_secret()), derived(&given));
     parsed
@@ -78,14 +78,14 @@ fn sent_at(hello: &Value) -> UnixMillis {
 }
 
 fn body(hello: &Value) -> Vec<u8> {
-    hex(&hello["handshake_tls_form"]).split_off(4)
+    bytes(&hello["handshake_tls_form"]).split_off(4)
 }
 
 /// Takes the binder out of the captured ClientHello and lets `offer` put its own in; returns the
 /// transcript.
 fn rebind(offer: &Offer, hello: &Value) -> dtls_session::schedule::Transcript {
     let captured = body(hello);
-    let binder = hex(&hello["binder"]);
+    let binder = bytes(&hello["binder"]);
     let age = number(&hello["obfuscated_ticket_age"]);
     assert_eq!(u64::from(offer.obfuscated_ticket_age()), age);
 
@@ -117,7 +117,7 @@ fn binders_and_ages_of_real_first_client_hellos_come_out_the_same() {
             let secret = offer.client_early_traffic_secret(&transcript);
             assert_eq!(
                 secret.as_bytes(),
-                hex(&hello["client_early_traffic_secret"])
+                bytes(&hello["client_early_traffic_secret"])
             );
         }
     }
@@ -136,7 +136,7 @@ fn trap_27_binders_of_real_client_hellos_after_a_retry_come_out_the_same() {
         let offer = session(first).offer(sent_at(first)).unwrap();
         rebind(&offer, first);
 
-        let retry = hex(&connection["hello_retry_request"]).split_off(4);
+        let retry = bytes(&connection["hello_retry_request"]).split_off(4);
         let retried = offer.retry(&body(first), &retry, sent_at(second));
         let mut offer = retried.unwrap().unwrap();
 
@@ -164,11 +164,11 @@ fn early_data_of_real_clients_comes_out_as_the_same_records() {
         let limit = sealer.left();
         let mut sent = 0;
         for record in records {
-            let plaintext = hex(&record["plaintext"]);
+            let plaintext = bytes(&record["plaintext"]);
             assert_eq!(number(&record["inner_type"]), 23);
             let mut ours = vec![0; plaintext.len() + RECORD_OVERHEAD_LEN];
             let len = sealer.seal(&plaintext, &mut ours).unwrap();
-            assert_eq!(ours[..len], hex(&record["raw"]));
+            assert_eq!(ours[..len], bytes(&record["raw"]));
             sent += plaintext.len() as u32;
         }
         assert_eq!(sealer.left(), limit - sent);

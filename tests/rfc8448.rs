@@ -2,10 +2,14 @@
 //! differs from what DTLS does: the one published vector for the early key schedule.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/hex.rs"]
+mod hex;
+
 use dtls_session::schedule::{
     CipherSuite, ClientHelloHash, EarlySecret, HashAlgorithm, HmacKey, LabelPrefix, Secret,
     TrafficKeys, Transcript, finished_key, hkdf, resumption_psk,
 };
+use hex::hex;
 
 const SHA256: HashAlgorithm = HashAlgorithm::Sha256;
 const TLS13: LabelPrefix = LabelPrefix::Tls13;
@@ -26,16 +30,6 @@ const CLIENT_HELLO: &str = "\
     29513e3da2677fa5906c5b3f7d8f92f228bda40dda721470f9fbf297b5aea617646fac5c03272e970727c621a7 \
     9141ef5f7de6505e5bfbc388e93343694093934ae4d357fad6aacb0021203add4fb2d8fdf822a0ca3cf7678ef5 \
     e88dae990141c5924d57bb6fa31b9e5f9d";
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
-    let (pairs, rest) = digits.as_chunks();
-    assert!(rest.is_empty());
-    pairs
-        .iter()
-        .map(|[high, low]| (high << 4 | low) as u8)
-        .collect()
-}
 
 fn secret(text: &str) -> Secret {
     Secret::from_bytes(SHA256, &hex(text)).unwrap()

@@ -2,6 +2,9 @@
 //! them by other means.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/hex.rs"]
+mod hex;
+
 use std::time::Duration;
 
 use dtls_session::UnixMillis;
@@ -9,6 +12,7 @@ use dtls_session::wire::{
     ClientHello, ContentType, Fragment, HandshakeType, Outcome, Reassembly, Record, ServerHello,
     fragments, records, tls_header,
 };
+use hex::hex;
 use serde_json::Value;
 
 const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
@@ -45,16 +49,6 @@ fn connections() -> Vec<Connection> {
     }
     assert!(connections.len() >= 14, "{} connections", connections.len());
     connections
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    let digit = |d: u8| (d as char).to_digit(16).unwrap() as u8;
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    assert!(rest.is_empty());
-    pairs
-        .iter()
-        .map(|[h, l]| digit(*h) << 4 | digit(*l))
-        .collect()
 }
 
 /// The ClientHello fragments in a client's datagrams.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use dtls_session::admission::{AbortReason, Discarded, NoEarlyData, NoResumption};
 use dtls_session::client::{ClientHelloParams, ClientSession, FirstFlight, Framing, Offer};
 use dtls_session::schedule::{CipherSuite, EarlyRecord};
-use dtls_session::wire::{AlertDescription, HANDSHAKE_HEADER_LEN};
+use dtls_session::wire::{AlertDescription, HandshakeType, fragments};
 use dtls_session::{
     Builder, Datagram, Engine, NewSession, RandomUnavailable, ResumptionSecret, SecureRandom,
     UnixMillis, Verdict, Worker,
@@ -91,7 +91,9 @@ pub fn ticket_for(worker: &mut Worker, session: &NewSession<'_>, now: UnixMillis
     let len = worker
         .issue(session, client_address().ip(), now, &mut out)
         .unwrap();
-    out[HANDSHAKE_HEADER_LEN..len].to_vec()
+    let message = fragments(&out[..len]).next().unwrap().unwrap();
+    assert_eq!(message.msg_type, HandshakeType::NEW_SESSION_TICKET);
+    message.body.to_vec()
 }
 
 pub fn ticket(worker: &mut Worker, now: UnixMillis) -> Vec<u8> {
