@@ -171,6 +171,8 @@ fuzz_target!(|data: &[u8]| {
     for hasher in [
         best,
         best.without_avx512(),
+        best.without_avx512().otherwise_in_turn(),
+        best.otherwise_in_turn(),
         best.without_sha_ni(),
         WideHasher::portable(),
     ] {

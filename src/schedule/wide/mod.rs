@@ -55,8 +55,8 @@ impl WideHasher {
     }
 
     /// Takes with SHA-NI so many, and so many in turn, as are best for other CPUs.
-    #[cfg(test)]
-    fn otherwise_in_turn(self) -> Self {
+    #[must_use]
+    pub fn otherwise_in_turn(self) -> Self {
         Self {
             sha_ni: self.sha_ni.map(ShaNi::otherwise),
             ..self

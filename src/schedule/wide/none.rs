@@ -29,7 +29,6 @@ impl ShaNi {
         None
     }
 
-    #[cfg(test)]
     pub(super) fn otherwise(self) -> Self {
         self
     }

@@ -41,7 +41,6 @@ impl ShaNi {
     }
 
     /// As for CPUs with which all of it is otherwise.
-    #[cfg(test)]
     pub(in super::super) fn otherwise(self) -> Self {
         Self {
             best_with_four: !self.best_with_four,
