@@ -103,21 +103,22 @@ fn main() -> Result<(), String> {
         let written = std::fs::write(path, profile.to_string());
         written.map_err(|why| format!("{}: {why}", path.display()))?;
     }
+    if options.readme {
+        println!("\n{}", readme::tables(&machine, &figures));
+    }
+    if options.json {
+        println!("{}", figures.json());
+    }
     if let Some(directory) = &options.plots {
         let findings = plots::Findings {
             batches: &batches,
             admit_naive_ns: figures.get("admit_naive_ns"),
             workers: &workers,
             rotation: &rotation,
+            tickets,
         };
         let written = plots::write(directory, &findings, effort.rounds);
         written.map_err(|why| format!("{}: {why}", directory.display()))?;
-    }
-    if options.readme {
-        println!("\n{}", readme::tables(&machine, &figures));
-    }
-    if options.json {
-        println!("{}", figures.json());
     }
     Ok(())
 }

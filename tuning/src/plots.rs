@@ -19,6 +19,8 @@ pub(crate) struct Findings<'a> {
     pub(crate) admit_naive_ns: f64,
     pub(crate) workers: &'a [(usize, f64)],
     pub(crate) rotation: &'a Rotation,
+    /// As many as may be out.
+    pub(crate) tickets: usize,
 }
 
 /// Writes them to `directory`, after measuring what only they show.
@@ -28,7 +30,7 @@ pub(crate) fn write(directory: &Path, findings: &Findings<'_>, rounds: usize) ->
         ("latency", latency(findings.rotation)),
         ("batches", batches(findings)),
         ("workers", workers(findings.workers)),
-        ("outstanding", outstanding(rounds)),
+        ("outstanding", outstanding(findings.tickets, rounds)),
         ("rotation", timeline(findings.rotation)),
     ];
     for (name, chart) in charts {
@@ -124,9 +126,10 @@ fn workers(workers: &[(usize, f64)]) -> Chart {
     }
 }
 
-/// From 4096 tickets to 64 M.
-fn outstanding(rounds: usize) -> Chart {
+/// From 4096 tickets to 64 M, or to as many as may be out.
+fn outstanding(tickets: usize, rounds: usize) -> Chart {
     let sizes = (12..=26).step_by(2).map(|power| 1_usize << power);
+    let sizes = sizes.take_while(|size| *size <= tickets);
     let (mut ours, mut dash_map) = (Vec::new(), Vec::new());
     for size in sizes {
         let gateway = Gateway::new(size, SAMPLES.min(size / 2));
