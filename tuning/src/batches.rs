@@ -1,10 +1,7 @@
 //! What the size of a batch does.
 
-use dtls_session::Datagram;
-
-use crate::common::admission::{Gateway, ROUND, WARM_UP, admit};
-use crate::common::contest::{Contestant, race, time};
-use crate::common::flights::Flight;
+use crate::common::admission::{Gateway, ROUND};
+use crate::common::contest::{Contestant, race};
 
 /// What a batch of this size is nearly as good as: within so much of the best.
 const NEARLY: f64 = 1.03;
@@ -33,18 +30,7 @@ pub(crate) fn sufficient(batches: &[(usize, f64)]) -> usize {
 
 fn contestant(size: usize) -> Contestant {
     let mut gateway = Gateway::new(0, ROUND);
-    Contestant::new("a batch", ROUND, move || {
-        let flights = gateway.flights(WARM_UP + ROUND);
-        let datagrams: Vec<_> = flights.iter().map(Flight::datagram).collect();
-        let (first, datagrams) = datagrams.split_at(WARM_UP);
-        let mut all = |datagrams: &[Datagram<'_>]| {
-            for batch in datagrams.chunks(size) {
-                assert_eq!(admit(&mut gateway.worker, batch), batch.len());
-            }
-        };
-        all(first);
-        time(|| all(datagrams))
-    })
+    Contestant::new("a batch", ROUND, move || gateway.round(size))
 }
 
 #[cfg(test)]

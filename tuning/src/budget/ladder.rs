@@ -7,7 +7,7 @@ use std::time::Duration;
 use dtls_session::admission::{AbortReason, Discarded, NoEarlyData, NoResumption};
 use dtls_session::{Datagram, Verdict};
 
-use crate::common::admission::{Gateway, NaiveGateway, ROUND, WARM_UP};
+use crate::common::admission::{BATCH, Gateway, NaiveGateway, ROUND, WARM_UP};
 use crate::common::contest::{Contestant, time};
 use crate::common::flights::{Flight, now};
 use crate::common::naive::Refused;
@@ -95,7 +95,9 @@ const AHEAD: Duration = Duration::from_secs(60);
 pub(super) fn ours(mut gateway: Gateway) -> Vec<Contestant> {
     let mut rungs: Vec<_> = SPOILT.map(|(what, answer, _)| spoilt(what, answer)).into();
     rungs.push(not_fresh());
-    rungs.push(Contestant::new("accepted", ROUND, move || gateway.round()));
+    rungs.push(Contestant::new("accepted", ROUND, move || {
+        gateway.round(BATCH)
+    }));
     rungs
 }
 
