@@ -5,6 +5,8 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::*;
@@ -173,6 +175,31 @@ fn a_link_to_a_file_does_not_let_it_be_taken_over_again_and_again() {
 }
 
 #[test]
+fn of_two_starts_that_come_by_two_names_of_a_file_one_at_most_gets_it() {
+    let names = [path("one-name"), path("other-name")];
+    for _ in 0..40 {
+        let (engine, _worker) = start(1);
+        hand_over_to_file(&engine, &names[0], NOW).unwrap();
+        fs::hard_link(&names[0], &names[1]).unwrap();
+        let both = Barrier::new(2);
+        let taken = std::thread::scope(|scope| {
+            let starts = [0, 1].map(|n| {
+                let (name, both) = (&names[n], &both);
+                scope.spawn(move || {
+                    let (engine, _) = start(2 + n as u64);
+                    both.wait();
+                    take_over_from_file(&engine, name, MINUTE, NOW)
+                })
+            });
+            starts.map(|start| start.join().unwrap())
+        });
+        // Who comes when the other one's name is gone is alone.
+        let got = taken.iter().filter(|taken| taken.is_ok()).count();
+        assert!(got <= 1, "{taken:?}");
+    }
+}
+
+#[test]
 fn who_waits_for_a_file_finds_it_whole() {
     let path = path("awaited");
     let (engine, mut worker) = start(1);
@@ -184,17 +211,20 @@ fn who_waits_for_a_file_finds_it_whole() {
         sealed.unwrap();
     }
     let (second, mut second_worker) = start(2);
+    let over = AtomicBool::new(false);
     let taken = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             loop {
+                let is_last = over.load(Ordering::SeqCst);
                 match take_over_from_file(&second, &path, MINUTE, NOW) {
-                    Err(HandoverError::Missing) => {}
+                    Err(HandoverError::Missing) if !is_last => {}
                     taken => return taken,
                 }
             }
         });
-        hand_over_to_file(&engine, &path, NOW).unwrap();
-        waiting.join().unwrap()
+        let handed_over = hand_over_to_file(&engine, &path, NOW);
+        over.store(true, Ordering::SeqCst);
+        handed_over.and(waiting.join().unwrap())
     });
     assert_eq!(taken, Ok(1));
     assert_eq!(verdicts(&mut second_worker, &flights, 1), [Seen::Accept; 2]);

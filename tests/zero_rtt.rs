@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::*;
 use dtls_session::admission::{AbortReason, AddressPolicy, NoEarlyData, NoResumption};
 use dtls_session::client::{ClientHelloParams, ClientSession, FirstFlight, Framing, Offer};
+use dtls_session::keys::KeyConfig;
 use dtls_session::replay::FreshnessWindow;
 use dtls_session::schedule::CipherSuite;
 use dtls_session::wire::{AlertDescription, NewSessionTicket};
@@ -671,7 +672,7 @@ fn another_address_gets_a_cookie_first_or_a_limited_answer() {
         let mut worker = worker(Engine::builder().address_policy(policy));
         let ticket = ticket(&mut worker, NOW);
         let flight = first_flight(&ticket, NOW, after(100));
-        let bytes = &flight.datagrams[0][..];
+        let bytes = &flight.datagrams.concat()[..];
         let batch = [Datagram {
             bytes,
             peer: peer(2, 40_000),
@@ -683,7 +684,9 @@ fn another_address_gets_a_cookie_first_or_a_limited_answer() {
             AddressPolicy::LimitAmplification => Seen::Accept,
         };
         assert_eq!(seen(verdict), expected);
-        assert_eq!(arrival.send_limit(), Some(bytes.len() * 3));
+        let hello = bytes.len() - arrival.rest.len();
+        assert!(!arrival.rest.is_empty());
+        assert_eq!(arrival.send_limit(), Some(hello * 3));
     }
 }
 
@@ -820,6 +823,33 @@ fn a_cookie_outlives_the_rotation_and_retirement_of_its_key() {
     let verdict = admit_from(&mut worker, &second.datagrams[0], peer(1, 1), after(29_999));
     assert_eq!(verdict, Seen::Full(NoResumption::NoPreSharedKey));
     assert_eq!(maintain(30_000), 2);
+}
+
+#[test]
+fn cookies_do_not_keep_more_keys_than_tickets_do() {
+    let keys = KeyConfig {
+        rotation_interval: Some(Duration::from_secs(1)),
+        ticket_lifetime: Duration::from_secs(10),
+        max_keys: 12,
+        ..KeyConfig::default()
+    };
+    let engine = engine(Engine::builder().keys(keys));
+    let mut worker = engine.worker(0).unwrap();
+    let random = Seeded::new(5);
+    let first = FirstFlight::new(&params(3), None, &Framing::default(), &[]).unwrap();
+    for second in 0..60 {
+        let now = after(second * 1_000);
+        engine.maintain(now, &random).unwrap();
+        let batch = [Datagram {
+            bytes: &first.datagrams[0],
+            peer: peer(1, 1),
+        }];
+        let admitted = worker.admit(&batch, now).unwrap();
+        let (arrival, _) = admitted.iter().next().unwrap();
+        let suite = CipherSuite::Aes128GcmSha256;
+        let written = admitted.hello_retry_request(arrival, suite, None, &mut [0; 192]);
+        assert!(written.is_ok());
+    }
 }
 
 #[test]

@@ -499,7 +499,7 @@ impl World {
             assert!(flight.is_some(), "no genuine client is there");
             assert_eq!(peer.ip(), client_address().ip());
         }
-        let received = bytes.len().max(arrival.hello_body.len());
+        let received = (bytes.len() - arrival.rest.len()).max(arrival.hello_body.len());
         match arrival.send_limit() {
             None => assert!(arrival.address_verified),
             Some(limit) => assert_eq!(limit, 3 * received),

@@ -93,14 +93,16 @@ impl std::fmt::Debug for Retried<'_> {
 }
 
 impl Arrival<'_> {
-    /// How many bytes may be sent to the peer for this datagram, or for the datagrams of the
-    /// ClientHello that it completes, before its address is verified (RFC 9147, 5.1): three times
-    /// what came from there, with the [`rest`](Self::rest) of the datagram, which must not be
-    /// counted again. `None`: no limit, it is verified.
+    /// How many bytes may be sent to the peer for the ClientHello, before its address is verified
+    /// (RFC 9147, 5.1): three times what came from there. `None`: no limit, it is verified.
+    ///
+    /// The [`rest`](Self::rest) of the datagram allows nothing yet: it counts where its records are
+    /// received, and once.
     #[must_use]
     pub fn send_limit(&self) -> Option<usize> {
         // The fragments of a ClientHello came from one address, or they would not be put together.
-        let received = self.datagram.bytes.len().max(self.hello_body.len());
+        let of_datagram = self.datagram.bytes.len().saturating_sub(self.rest.len());
+        let received = of_datagram.max(self.hello_body.len());
         (!self.address_verified).then(|| received.saturating_mul(3))
     }
 

@@ -141,7 +141,8 @@ impl Builder {
         self
     }
 
-    /// How long a cookie is good: so long its key is kept. Default 30 s.
+    /// How long a cookie is good. Its key is kept as long, but not longer than for a
+    /// [ticket](KeyConfig::ticket_lifetime). Default 30 s.
     #[must_use]
     pub fn cookie_lifetime(mut self, lifetime: Duration) -> Self {
         self.rules.cookie_lifetime = lifetime;

@@ -177,7 +177,10 @@ impl Worker {
             reader: &self.reader,
             lane: self.lane,
             now,
-            cookies_expire: now.saturating_add(shared.rules.cookie_lifetime),
+            // No longer than for a ticket: so many keys as that takes are reckoned with.
+            cookies_expire: now.saturating_add(
+                (shared.rules.cookie_lifetime).min(shared.keys.config().ticket_lifetime),
+            ),
         }
     }
 

@@ -65,12 +65,14 @@ pub fn take_over_from_file(
     now: UnixMillis,
 ) -> Result<usize, HandoverError> {
     let claimed = claim(path)?;
-    let opened = File::open(&claimed);
+    let opened = File::open(&claimed).and_then(|file| Ok((has_one_name(&file, &claimed)?, file)));
     // Gone, on disk too, before anything of it is used.
     fs::remove_file(&claimed)?;
     sync_directory(path)?;
-    let mut file = opened?;
-    if !has_no_name(&file)? {
+    // Asked before and after: of two starts that come by two names, each finds no name left when both
+    // have removed theirs.
+    let (had_one_name, mut file) = opened?;
+    if !had_one_name || !has_no_name(&file)? {
         return Err(HandoverError::Copied);
     }
     let identity = identity(&file)?;
@@ -96,8 +98,16 @@ fn beside(path: &Path, what: &str) -> PathBuf {
     name.into()
 }
 
-/// Whether nobody else can open the file any more: what was removed was its only name, and not a
-/// link to it.
+/// Whether this is the only name of the file, and not a link to it.
+#[cfg(unix)]
+fn has_one_name(file: &File, name: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (file, name) = (file.metadata()?, fs::symlink_metadata(name)?);
+    let is_its_own = (file.dev(), file.ino()) == (name.dev(), name.ino());
+    Ok(is_its_own && file.nlink() == 1)
+}
+
+/// Whether nobody else can open the file any more.
 #[cfg(unix)]
 fn has_no_name(file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -105,6 +115,12 @@ fn has_no_name(file: &File) -> io::Result<bool> {
 }
 
 /// Elsewhere nobody says how many names there are: no 0-RTT rather than a doubtful one.
+#[cfg(not(unix))]
+fn has_one_name(_: &File, _: &Path) -> io::Result<bool> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// As above.
 #[cfg(not(unix))]
 fn has_no_name(_: &File) -> io::Result<bool> {
     Err(io::ErrorKind::Unsupported.into())

@@ -57,7 +57,7 @@ fn a_session_leaves_nothing_in_memory_when_its_batch_is_over() {
         // when the host has looked at the early secret, then no more of it is left than before,
         let before = scanner.count(&all.of(&["early"]));
         deep(|| assert!(resumed.early_secret().is_some()));
-        assert_eq!(scanner.count(&all.of(&["early"])), before);
+        assert!(scanner.count(&all.of(&["early"])) <= before);
         // when the verdicts are dropped, only what opens the early data is left,
         drop(admitted);
         scanner.assert_gone(&all.of(&["traffic", "master", "input", "words"]));

@@ -196,11 +196,12 @@ impl Connection {
         body: &[u8],
         host: &mut Host<'_>,
     ) {
-        if self
-            .flights
-            .iter()
-            .any(|flight| flight.purpose() == purpose)
-        {
+        // A KeyUpdate that has arrived is under way until the next keys are used.
+        let is_under_way = |flight: &Flight| {
+            flight.purpose() == purpose
+                && (purpose == Purpose::KeyUpdate || !flight.is_acknowledged())
+        };
+        if self.flights.iter().any(is_under_way) {
             return;
         }
         let mut flight = Flight::new(purpose, self.settings.retransmit_after);

@@ -6,9 +6,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dtls_session::UnixMillis;
 use dtls_session::schedule::CipherSuite;
 use dtls_session::wire::{AlertDescription, ContentType, Reassembly, Record, records};
-use dtls_session::{Arrival, UnixMillis};
 use ring::rand::SystemRandom;
 
 use super::ack::{self, RecordNumber};
@@ -80,7 +80,7 @@ impl Connection {
     ) -> Result<Self, Failure> {
         let arrival = accepted.arrival;
         let hello = accepted.hello()?;
-        let path = Path::new(arrival.datagram.peer, send_limit(arrival));
+        let path = Path::new(arrival.datagram.peer, arrival.send_limit());
         let client_id = hello.connection_id.unwrap_or_default();
         let first_record = record_number_for_answer(arrival.datagram.bytes);
         let mut sender = Sender::new(path, settings.mtu, first_record, client_id);
@@ -114,10 +114,13 @@ impl Connection {
         self.flights.push(flight);
     }
 
-    /// The ClientHello came again, in `len` bytes of a datagram: its answer is lost, perhaps.
-    pub fn hello_again(&mut self, len: usize, now: UnixMillis, out: &mut Outbox) {
-        self.sender.path.received(len);
-        self.repeat(now, out);
+    /// The ClientHello came again, in `len` bytes of a datagram: its answer is lost, perhaps. From
+    /// where the client has moved away it only comes late.
+    pub fn hello_again(&mut self, from: SocketAddr, len: usize, now: UnixMillis, out: &mut Outbox) {
+        if from == self.peer() {
+            self.sender.path.received(len);
+            self.repeat(now, out);
+        }
     }
 
     pub(super) fn repeat(&mut self, now: UnixMillis, out: &mut Outbox) {
@@ -231,14 +234,6 @@ impl Connection {
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
-}
-
-/// How many bytes may be sent for a ClientHello to an address that is not verified. What is behind it
-/// in its datagram counts when its records are received, and not twice.
-pub fn send_limit(arrival: &Arrival<'_>) -> Option<usize> {
-    let behind = arrival.rest.len().saturating_mul(3);
-    let limit = arrival.send_limit()?;
-    Some(limit.saturating_sub(behind))
 }
 
 /// The record number for the plaintext answer to a datagram: that of its own first record. So that

@@ -16,7 +16,7 @@ use dtls_session::{
 };
 use ring::rand::SystemRandom;
 
-use super::connection::{CONNECTION_ID_LEN, Connection, record_number_for_answer, send_limit};
+use super::connection::{CONNECTION_ID_LEN, Connection, record_number_for_answer};
 use super::event::{App, Host};
 use super::failure::Failure;
 use super::handshake::Accepted;
@@ -224,7 +224,7 @@ impl Reception {
         let is_second = arrival.retried.is_some();
         if let Some(connection) = table.begun_by(peer, hello.random, is_second) {
             let len = arrival.datagram.bytes.len() - arrival.rest.len();
-            connection.hello_again(len, now, out);
+            connection.hello_again(peer, len, now, out);
             return;
         }
         let is_again = matches!(verdict, Verdict::Retransmission);
@@ -341,7 +341,7 @@ fn answer_plaintext(
 ) {
     let Datagram { bytes, peer } = arrival.datagram;
     let len = PLAINTEXT_HEADER_LEN + fragment.len();
-    if send_limit(arrival).is_some_and(|limit| len > limit) {
+    if arrival.send_limit().is_some_and(|limit| len > limit) {
         return;
     }
     let number = record_number_for_answer(bytes);

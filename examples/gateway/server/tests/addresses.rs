@@ -85,8 +85,11 @@ fn a_client_hello_whose_last_datagram_is_short_is_answered() {
             ..PROFILE
         },
     );
-    let hello = client.hello(&[]);
+    let mut hello = client.hello(&[]);
     assert!(hello[1].len() < 30);
+    // However much is behind it.
+    hello[1].extend([0x2d, 0, 0, 1, 0x2c]);
+    hello[1].extend([0; 300]);
     world.exchange(&mut client, &hello);
     assert!(client.retry_request.is_some());
 }
@@ -204,6 +207,37 @@ fn a_record_with_a_false_source_ends_nobody_elses_association() {
     world.exchange(&mut attacker, &[data]);
     assert_eq!(attacker.data, [b"and back"]);
     assert_eq!(world.server.associations(), 2);
+}
+
+#[test]
+fn trap_35_what_comes_from_a_former_address_allows_nothing_at_the_new_one() {
+    let mut world = World::new();
+    // Given a client that has acknowledged no ticket, and says that it has moved,
+    let mut client = Client::new(1, MOVING);
+    let hello = client.hello(&[]);
+    world.exchange(&mut client, &hello);
+    let second = client.hello(&[]);
+    world.exchange(&mut client, &second);
+    let finished = client.finished(1);
+    world.exchange(&mut client, &[finished]);
+    let old = client.address;
+    client.address = SocketAddr::from(([198, 51, 100, 1], 7));
+    let data = client.data(b"x");
+    let received = data.len();
+    let answers = world.send(client.address, &[data]);
+    let mut sent: usize = answers.iter().map(Vec::len).sum();
+    assert!(sent > 0);
+    // when its ClientHello comes from where it was, again and again,
+    for _ in 0..20 {
+        assert!(world.send_any(old, &hello).is_empty());
+        let again = world.pass(Duration::from_secs(10));
+        sent += again
+            .iter()
+            .map(|(_, datagram)| datagram.len())
+            .sum::<usize>();
+    }
+    // then nobody hears of that.
+    assert!(sent <= 3 * received, "{sent} for {received}");
 }
 
 #[test]
