@@ -102,31 +102,19 @@ fn trap_39_after_a_retry_the_second_flight_resumes_and_has_no_early_data() {
         // Given a client at another address than its ticket's, which is asked for a cookie,
         let peer = SocketAddr::from(([198, 51, 100, 1], 1));
         let bytes = &first.datagrams[0];
-        let admitted = worker.admit(&[Datagram { bytes, peer }], T1).unwrap();
-        let (arrival, verdict) = admitted.iter().next().unwrap();
-        assert!(matches!(verdict, Verdict::Resume(..)), "{verdict:?}");
-        let mut retry = [0; 192];
-        let len = admitted
-            .hello_retry_request(arrival, suite, None, &mut retry)
-            .unwrap();
-        drop(admitted);
-        let retry = &retry[..len];
+        let (verdict, retry) = ask_for_a_cookie(&mut worker, bytes, peer, suite, T1);
+        assert!(matches!(verdict, Seen::Resume(_)), "{verdict:?}");
 
         // when it sends a second ClientHello with that cookie a moment later,
         let later = UnixMillis(T1.0 + 150);
-        let retried = offer.retry(&first.client_hello, retry, later);
+        let retried = offer.retry(&first.client_hello, &retry, later);
         let mut offer = retried.unwrap().unwrap();
-        let answer = ServerHello::parse(retry).unwrap();
+        let answer = ServerHello::parse(&retry).unwrap();
         let params = ClientHelloParams {
             cookie: answer.cookie,
             ..params(9)
         };
-        let framing = Framing {
-            message_seq: 1,
-            sequence_number: 1,
-            ..framing
-        };
-        let second = FirstFlight::new(&params, Some(&mut offer), &framing, &[]).unwrap();
+        let second = FirstFlight::new(&params, Some(&mut offer), &second(), &[]).unwrap();
 
         // then it resumes without early data, and its one datagram is the ClientHello.
         assert_eq!(second.datagrams.len(), 1);

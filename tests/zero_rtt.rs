@@ -11,7 +11,7 @@ use dtls_session::client::{ClientHelloParams, ClientSession, FirstFlight, Framin
 use dtls_session::keys::KeyConfig;
 use dtls_session::replay::FreshnessWindow;
 use dtls_session::schedule::CipherSuite;
-use dtls_session::wire::{AlertDescription, NewSessionTicket};
+use dtls_session::wire::{AlertDescription, NewSessionTicket, ServerHello};
 use dtls_session::{
     Datagram, Engine, KeySecret, NewSession, ReplayProtection, ResumptionSecret, UnixMillis,
     Verdict,
@@ -716,36 +716,20 @@ fn trap_27_a_hello_retry_request_costs_the_0rtt_and_its_cookie_proves_the_addres
         let roaming = peer(7, 4_000);
         let first =
             FirstFlight::new(&params(3), Some(&mut offer), &Framing::default(), &[]).unwrap();
-        let mut retry = [0; 192];
-        let batch = [Datagram {
-            bytes: &first.datagrams[0],
-            peer: roaming,
-        }];
-        let len = {
-            let admitted = worker.admit(&batch, after(100)).unwrap();
-            let (arrival, verdict) = admitted.iter().next().unwrap();
-            assert_eq!(seen(verdict), Seen::Resume(NoEarlyData::OtherAddress));
-            assert!(arrival.retried.is_none());
-            admitted
-                .hello_retry_request(arrival, suite, None, &mut retry)
-                .unwrap()
-        };
-        let hrr = dtls_session::wire::ServerHello::parse(&retry[..len]).unwrap();
+        let bytes = &first.datagrams[0];
+        let (verdict, retry) = ask_for_a_cookie(&mut worker, bytes, roaming, suite, after(100));
+        assert_eq!(verdict, Seen::Resume(NoEarlyData::OtherAddress));
+        let hrr = ServerHello::parse(&retry).unwrap();
         assert!(hrr.is_hello_retry_request());
         // The client sends its second ClientHello, with the cookie.
-        let retried = offer.retry(&first.client_hello, &retry[..len], after(150));
+        let retried = offer.retry(&first.client_hello, &retry, after(150));
         let mut offer = retried.unwrap().unwrap();
-        let second = ClientHelloParams {
+        let params = ClientHelloParams {
             cookie: hrr.cookie,
             early_data: false,
             ..params(3)
         };
-        let framing = Framing {
-            message_seq: 1,
-            sequence_number: 1,
-            ..Framing::default()
-        };
-        let second = FirstFlight::new(&second, Some(&mut offer), &framing, &[]).unwrap();
+        let second = FirstFlight::new(&params, Some(&mut offer), &second(), &[]).unwrap();
         let datagram = &second.datagrams[0];
         let elsewhere = admit_from(&mut worker, datagram, peer(8, 4_000), after(160));
         let invalid = Seen::Abort(
@@ -787,29 +771,13 @@ fn a_cookie_outlives_the_rotation_and_retirement_of_its_key() {
     let random = Seeded::new(5);
     // Given a cookie under a key that has sealed no ticket,
     let first = FirstFlight::new(&params(3), None, &Framing::default(), &[]).unwrap();
-    let mut retry = [0; 192];
-    let batch = [Datagram {
-        bytes: &first.datagrams[0],
-        peer: peer(1, 1),
-    }];
-    let len = {
-        let admitted = worker.admit(&batch, NOW).unwrap();
-        let (arrival, _) = admitted.iter().next().unwrap();
-        let suite = CipherSuite::Aes128GcmSha256;
-        let written = admitted.hello_retry_request(arrival, suite, None, &mut retry);
-        written.unwrap()
-    };
-    let hrr = dtls_session::wire::ServerHello::parse(&retry[..len]).unwrap();
-    let second = ClientHelloParams {
-        cookie: hrr.cookie,
+    let (bytes, peer) = (&first.datagrams[0], peer(1, 1));
+    let (_, retry) = ask_for_a_cookie(&mut worker, bytes, peer, SUITES[0], NOW);
+    let params = ClientHelloParams {
+        cookie: ServerHello::parse(&retry).unwrap().cookie,
         ..params(3)
     };
-    let framing = Framing {
-        message_seq: 1,
-        sequence_number: 1,
-        ..Framing::default()
-    };
-    let second = FirstFlight::new(&second, None, &framing, &[]).unwrap();
+    let second = FirstFlight::new(&params, None, &second(), &[]).unwrap();
     // when another key follows,
     engine.keys().rotate(NOW, &random).unwrap();
     let maintain = |ms| {
@@ -820,7 +788,7 @@ fn a_cookie_outlives_the_rotation_and_retirement_of_its_key() {
     };
     // then the cookie is good until it expires, and its key goes.
     assert_eq!(maintain(29_999), 3);
-    let verdict = admit_from(&mut worker, &second.datagrams[0], peer(1, 1), after(29_999));
+    let verdict = admit_from(&mut worker, &second.datagrams[0], peer, after(29_999));
     assert_eq!(verdict, Seen::Full(NoResumption::NoPreSharedKey));
     assert_eq!(maintain(30_000), 2);
 }
@@ -840,15 +808,8 @@ fn cookies_do_not_keep_more_keys_than_tickets_do() {
     for second in 0..60 {
         let now = after(second * 1_000);
         engine.maintain(now, &random).unwrap();
-        let batch = [Datagram {
-            bytes: &first.datagrams[0],
-            peer: peer(1, 1),
-        }];
-        let admitted = worker.admit(&batch, now).unwrap();
-        let (arrival, _) = admitted.iter().next().unwrap();
-        let suite = CipherSuite::Aes128GcmSha256;
-        let written = admitted.hello_retry_request(arrival, suite, None, &mut [0; 192]);
-        assert!(written.is_ok());
+        let bytes = &first.datagrams[0];
+        ask_for_a_cookie(&mut worker, bytes, peer(1, 1), SUITES[0], now);
     }
 }
 

@@ -160,14 +160,9 @@ impl Gateway {
     pub fn round(&mut self, size: usize) -> Duration {
         let flights = self.flights(WARM_UP + ROUND);
         let datagrams: Vec<_> = flights.iter().map(Flight::datagram).collect();
-        let mut admit = |datagrams: &[Datagram<'_>]| {
-            let batches = datagrams.chunks(size);
-            let accepted = batches.map(|batch| admit(&mut self.worker, batch));
-            accepted.sum::<usize>()
-        };
         let (first, datagrams) = datagrams.split_at(WARM_UP);
-        admit(first);
-        accepting(|| admit(datagrams))
+        self.count_in(size, first, accepted);
+        accepting(|| self.count_in(size, datagrams, accepted))
     }
 
     /// Admits batch after batch and returns how many flights got 0-RTT.
@@ -181,8 +176,18 @@ impl Gateway {
         datagrams: &[Datagram<'_>],
         such: impl Fn(&Verdict<'_>) -> bool,
     ) -> usize {
+        self.count_in(BATCH, datagrams, such)
+    }
+
+    /// The same, in batches of `size`.
+    fn count_in(
+        &mut self,
+        size: usize,
+        datagrams: &[Datagram<'_>],
+        such: impl Fn(&Verdict<'_>) -> bool,
+    ) -> usize {
         datagrams
-            .chunks(BATCH)
+            .chunks(size)
             .map(|batch| count(&mut self.worker, batch, &such))
             .sum()
     }

@@ -62,9 +62,9 @@ pub struct Arrival<'a> {
     pub rest: &'a [u8],
     /// The peer was seen to receive at its address: it echoed a cookie, or its ticket was issued
     /// there and nothing says that the flight was recorded and sent again: it is fresh, and was
-    /// not accepted before, but as a [retransmission](Verdict::Retransmission). Otherwise ask for a cookie
-    /// ([`Admitted::hello_retry_request`](crate::Admitted::hello_retry_request)), or send no more
-    /// than [`send_limit`](Self::send_limit).
+    /// not accepted before, but as a [retransmission](Verdict::Retransmission). Otherwise ask for
+    /// a cookie ([`Admitted::hello_retry_request`](crate::Admitted::hello_retry_request)), or send
+    /// no more than [`send_limit`](Self::send_limit).
     pub address_verified: bool,
     /// What came before the ClientHello, if it echoes a good cookie.
     pub retried: Option<Retried<'a>>,

@@ -26,7 +26,7 @@ pub(crate) fn read(
         _ => Discarded::NotARecord,
     });
     let mut records = records(bytes, 0);
-    let (mut first, mut stored) = (true, false);
+    let mut first = true;
     while let Some(record) = records.next() {
         let fragment = match record {
             Ok(Record::Plaintext(record)) if record.content_type == ContentType::HANDSHAKE => {
@@ -57,6 +57,7 @@ pub(crate) fn read(
             }
             // What was stored from this datagram is to be its message, or its bytes would allow
             // an answer now and another one later.
+            let stored = matches!(flow.decision, Decision::Incomplete);
             if stored && fragment.message_seq != flow.arrival.message_seq {
                 return None;
             }
@@ -75,7 +76,6 @@ pub(crate) fn read(
                 }
                 Outcome::Incomplete | Outcome::AlreadyComplete(_) => {
                     flow.decision = Decision::Incomplete;
-                    stored = true;
                 }
                 Outcome::Refused(why) => {
                     flow.decision = discard(match why {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::mem;
+use std::time::Duration;
 
 use crate::admission::{Arrival, Flow, Verdict, write_hello_retry_request};
 use crate::error::Error;
@@ -18,7 +19,7 @@ pub struct Admitted<'w> {
     pub(super) reader: &'w KeyReader,
     pub(super) lane: u8,
     pub(super) now: UnixMillis,
-    pub(super) cookies_expire: UnixMillis,
+    pub(super) cookie_lifetime: Duration,
 }
 
 impl<'w> Admitted<'w> {
@@ -48,7 +49,7 @@ impl<'w> Admitted<'w> {
         let mut transcript = Transcript::new(suite.hash());
         transcript.add(HandshakeType::CLIENT_HELLO, arrival.hello_body);
         let keys = self.reader.snapshot();
-        keys.keep_active_until(self.lane, self.cookies_expire);
+        keys.keep_active_for(self.cookie_lifetime, self.lane, self.now);
         let (hello, peer) = (transcript.digest(), arrival.datagram.peer);
         write_hello_retry_request(&keys, &hello, suite, group, peer, self.now, out)
     }

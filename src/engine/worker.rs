@@ -177,10 +177,7 @@ impl Worker {
             reader: &self.reader,
             lane: self.lane,
             now,
-            // No longer than for a ticket: so many keys as that takes are reckoned with.
-            cookies_expire: now.saturating_add(
-                (shared.rules.cookie_lifetime).min(shared.keys.config().ticket_lifetime),
-            ),
+            cookie_lifetime: shared.rules.cookie_lifetime,
         }
     }
 

@@ -22,7 +22,7 @@ pub fn hand_over_to_file(
     now: UnixMillis,
 ) -> Result<(), HandoverError> {
     if path.try_exists()? {
-        return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
+        return Err(HandoverError::Io(io::ErrorKind::AlreadyExists));
     }
     let unfinished = beside(path, "written-by");
     // What an earlier process of this number may have left behind.

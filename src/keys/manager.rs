@@ -649,9 +649,11 @@ impl KeySnapshot<'_> {
         serial.ok_or(NoSerial::Exhausted)
     }
 
-    /// The active key stays until `expiry`, for what was made with it on `lane`.
-    pub(crate) fn keep_active_until(&self, lane: u8, expiry: UnixMillis) {
+    /// The active key stays for `time`, for what is made with it now on `lane`; no longer than for a
+    /// ticket, since so many keys as that takes are reckoned with.
+    pub(crate) fn keep_active_for(&self, time: Duration, lane: u8, now: UnixMillis) {
         if let Some(lane) = self.active().lane(lane) {
+            let expiry = now.saturating_add(time.min(self.ticket_lifetime()));
             lane.needed_until(expiry.0);
         }
     }

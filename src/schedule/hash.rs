@@ -3,7 +3,8 @@
 //!
 //! HMAC needs chaining values to start from a key that was hashed long ago, which hash
 //! libraries do not offer; the compression functions themselves are those of `sha2`, which picks
-//! SHA-NI or AVX2 at run time. All compressions of the key schedule happen in this file, but those of [batches](super::wide).
+//! SHA-NI or AVX2 at run time. All compressions of the key schedule happen in this file, but those
+//! of [batches](super::wide).
 
 use sha2::block_api::{compress256, compress512};
 use std::fmt;

@@ -173,6 +173,34 @@ pub fn admit(worker: &mut Worker, bytes: &[u8], now: UnixMillis) -> Seen {
     admit_from(worker, bytes, client_address(), now)
 }
 
+/// Admits the first ClientHello of a handshake, and answers it with a HelloRetryRequest, whose body
+/// is returned with the verdict.
+pub fn ask_for_a_cookie(
+    worker: &mut Worker,
+    bytes: &[u8],
+    peer: SocketAddr,
+    suite: CipherSuite,
+    now: UnixMillis,
+) -> (Seen, Vec<u8>) {
+    let batch = [Datagram { bytes, peer }];
+    let admitted = worker.admit(&batch, now).unwrap();
+    let (arrival, verdict) = admitted.iter().next().unwrap();
+    assert!(arrival.retried.is_none());
+    let mut retry = vec![0; 192];
+    let len = admitted.hello_retry_request(arrival, suite, None, &mut retry);
+    retry.truncate(len.unwrap());
+    (seen(verdict), retry)
+}
+
+/// How the ClientHello is sent that answers a HelloRetryRequest.
+pub fn second() -> Framing {
+    Framing {
+        message_seq: 1,
+        sequence_number: 1,
+        ..Framing::default()
+    }
+}
+
 /// Admits the ClientHello of a flight, which must be accepted, and opens its early data.
 pub fn admit_and_read(worker: &mut Worker, flight: &FirstFlight, now: UnixMillis) -> Vec<u8> {
     let batch = [Datagram {

@@ -150,10 +150,7 @@ fn trap_37_a_ticket_is_sent_again_as_the_same_message_until_it_is_acknowledged()
     settings.tickets = 2;
     let mut world = World::with(settings);
     let mut client = Client::new(1, Profile::default());
-    for _ in 0..2 {
-        let hello = client.hello(&[]);
-        world.exchange(&mut client, &hello);
-    }
+    world.begin(&mut client);
     let finished = client.finished(1);
     world.exchange(&mut client, &[finished]);
     assert_eq!(client.later.len(), 2);
@@ -182,10 +179,7 @@ fn trap_37_a_ticket_is_sent_again_as_the_same_message_until_it_is_acknowledged()
 fn a_ticket_that_nobody_acknowledges_waits_for_a_sign_of_the_client() {
     let mut world = World::new();
     let mut client = Client::new(1, Profile::default());
-    for _ in 0..2 {
-        let hello = client.hello(&[]);
-        world.exchange(&mut client, &hello);
-    }
+    world.begin(&mut client);
     let finished = client.finished(1);
     world.send(client.address, &[finished]);
     assert!(!world.pass(Duration::from_secs(200)).is_empty());

@@ -138,10 +138,7 @@ fn somebody_elses_ticket_does_not_disturb_a_handshake() {
     let attacker = world.connected(9, PROFILE);
     // Given a client whose handshake is under way,
     let mut client = Client::new(1, PROFILE);
-    for _ in 0..2 {
-        let hello = client.hello(&[]);
-        world.exchange(&mut client, &hello);
-    }
+    world.begin(&mut client);
     // when a ClientHello with a ticket that was given to the same host comes from the same port,
     let mut spoofed = Client::new(1, PROFILE).resuming(&attacker, world.now);
     let hello = spoofed.hello(&[b"spoofed"]);
@@ -215,9 +212,7 @@ fn trap_35_what_comes_from_a_former_address_allows_nothing_at_the_new_one() {
     // Given a client that has acknowledged no ticket, and says that it has moved,
     let mut client = Client::new(1, MOVING);
     let hello = client.hello(&[]);
-    world.exchange(&mut client, &hello);
-    let second = client.hello(&[]);
-    world.exchange(&mut client, &second);
+    world.begin(&mut client);
     let finished = client.finished(1);
     world.exchange(&mut client, &[finished]);
     let old = client.address;

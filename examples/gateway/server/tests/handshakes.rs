@@ -146,10 +146,7 @@ fn a_psk_is_used_alone_where_that_is_allowed() {
 fn a_finished_in_fragments_is_put_together_and_each_fragment_acknowledged() {
     let mut world = World::new();
     let mut client = Client::new(1, Profile::default());
-    for _ in 0..2 {
-        let hello = client.hello(&[]);
-        world.exchange(&mut client, &hello);
-    }
+    world.begin(&mut client);
     let body = client.finished_body();
     let mut part = |range: std::ops::Range<usize>| {
         let (offset, len) = (range.start as u32, range.len() as u32);

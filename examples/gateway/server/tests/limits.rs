@@ -17,10 +17,7 @@ fn a_full_table_refuses_newcomers_and_serves_those_it_has() {
     let mut one = world.connected(1, Profile::default());
     let _two = world.connected(2, Profile::default());
     let mut three = Client::new(3, Profile::default());
-    for _ in 0..2 {
-        let hello = three.hello(&[]);
-        world.exchange(&mut three, &hello);
-    }
+    world.begin(&mut three);
     assert!(!three.is_complete);
     assert_eq!(
         (world.server.associations(), world.server.refused()),
@@ -130,17 +127,11 @@ fn a_server_that_ends_says_good_bye_to_all() {
 fn a_server_that_drains_lets_handshakes_end_and_no_other_begin() {
     let mut world = World::new();
     let mut client = Client::new(1, Profile::default());
-    for _ in 0..2 {
-        let hello = client.hello(&[]);
-        world.exchange(&mut client, &hello);
-    }
+    world.begin(&mut client);
     world.server.refuse_newcomers();
     assert_eq!(world.server.handshakes(), 1);
     let mut late = Client::new(2, Profile::default());
-    for _ in 0..2 {
-        let hello = late.hello(&[]);
-        world.exchange(&mut late, &hello);
-    }
+    world.begin(&mut late);
     assert!(!late.is_complete);
     world.finish(&mut client);
     assert_eq!(

@@ -151,13 +151,18 @@ impl World {
 
     /// A full handshake, cookie and all, up to the acknowledged tickets.
     pub fn connect(&mut self, client: &mut Client) {
+        self.begin(client);
+        self.finish(client);
+    }
+
+    /// Its ClientHellos, cookie and all, up to the server's flight.
+    pub fn begin(&mut self, client: &mut Client) {
         let hello = client.hello(&[]);
         self.exchange(client, &hello);
         if client.retry_request.is_some() {
             let hello = client.hello(&[]);
             self.exchange(client, &hello);
         }
-        self.finish(client);
     }
 
     /// The client's Finished, and its ACK of the tickets.

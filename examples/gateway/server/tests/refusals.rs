@@ -137,10 +137,7 @@ fn a_second_client_hello_that_does_not_follow_the_request_is_refused() {
 /// A client whose server flight has arrived.
 fn handshaking(world: &mut World) -> Client {
     let mut client = Client::new(1, Profile::default());
-    for _ in 0..2 {
-        let hello = client.hello(&[]);
-        world.exchange(&mut client, &hello);
-    }
+    world.begin(&mut client);
     client
 }
 

@@ -9,6 +9,15 @@ use super::super::messages::{KEY_UPDATE, NEW_CONNECTION_ID, REQUEST_CONNECTION_I
 use super::client::{Client, Profile};
 use super::{Seen, World};
 
+/// Acknowledges the server's KeyUpdate, after which its records are of `epoch`.
+fn follow(world: &mut World, client: &mut Client, epoch: u64) {
+    let ack = client.ack();
+    world.exchange(client, &[ack]);
+    client.update_opener();
+    echo(world, client, b"new");
+    assert_eq!(client.records.last().unwrap().0, epoch);
+}
+
 fn echo(world: &mut World, client: &mut Client, data: &[u8]) {
     let sealed = client.data(data);
     world.exchange(client, &[sealed]);
@@ -80,11 +89,7 @@ fn a_requested_key_update_is_sent_until_acknowledged_and_used_from_then_on() {
         // Not acknowledged yet: the server goes on with the keys that it has.
         echo(&mut world, &mut client, b"old");
         assert_eq!(client.records.last().unwrap().0, u64::from(3 + n));
-        let ack = client.ack();
-        world.exchange(&mut client, &[ack]);
-        client.update_opener();
-        echo(&mut world, &mut client, b"new");
-        assert_eq!(client.records.last().unwrap().0, u64::from(4 + n));
+        follow(&mut world, &mut client, u64::from(4 + n));
     }
 }
 
@@ -93,10 +98,7 @@ fn what_is_sent_again_is_sent_under_the_keys_of_the_first_time() {
     let mut world = World::new();
     // Given a client that lacks its ticket,
     let mut client = Client::new(1, Profile::default());
-    for _ in 0..2 {
-        let hello = client.hello(&[]);
-        world.exchange(&mut client, &hello);
-    }
+    world.begin(&mut client);
     let finished = client.finished(1);
     world.send(client.address, &[finished]);
     // when the server's KeyUpdate overtakes that, and is acknowledged,
@@ -114,11 +116,7 @@ fn what_is_sent_again_is_sent_under_the_keys_of_the_first_time() {
     assert_eq!(kinds, [HandshakeType::NEW_SESSION_TICKET, KEY_UPDATE]);
     echo(&mut world, &mut client, b"old");
     assert_eq!(client.records.last().unwrap().0, 3);
-    let ack = client.ack();
-    world.exchange(&mut client, &[ack]);
-    client.update_opener();
-    echo(&mut world, &mut client, b"new");
-    assert_eq!(client.records.last().unwrap().0, 4);
+    follow(&mut world, &mut client, 4);
 }
 
 #[test]
@@ -136,11 +134,7 @@ fn a_key_update_that_nobody_acknowledges_is_the_only_one_and_goes_on_when_the_cl
     world.exchange(&mut client, &[update]);
     assert_eq!(client.later.last().unwrap(), &(KEY_UPDATE, vec![0]));
     client.update_sealer();
-    let ack = client.ack();
-    world.exchange(&mut client, &[ack]);
-    client.update_opener();
-    echo(&mut world, &mut client, b"new");
-    assert_eq!(client.records.last().unwrap().0, 4);
+    follow(&mut world, &mut client, 4);
 }
 
 #[test]
