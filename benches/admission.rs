@@ -6,16 +6,18 @@ mod suite;
 
 use std::sync::Arc;
 
-use common::admission::{Gateway, accept, reject};
+use common::admission::{Gateway, accept, accept_unlike, reject};
 use common::replay::filled;
 use suite::Suite;
 
 fn main() {
     let mut suite = Suite::from_args();
     let outstanding = suite.size(1 << 20);
-    let gateway = Gateway::new(outstanding, suite.size(1 << 17));
-    let used = Arc::new(filled(outstanding));
-    suite.group("admission", accept(gateway, used));
+    let gateway = || Gateway::new(outstanding, suite.size(1 << 17));
+    let (ours, unlike) = (gateway(), gateway());
+    let mut contestants = accept(ours, Arc::new(filled(outstanding)));
+    contestants.push(accept_unlike(unlike));
+    suite.group("admission", contestants);
     suite.group("rejection", reject());
     suite.finish();
 }

@@ -138,28 +138,28 @@ fn every_client_hello_says_what_was_found_in_it() {
             let bytes = |key: &str| hex(expected[key].as_str().unwrap());
             hellos += 1;
 
-            assert_eq!(hello.random[..], bytes("random"));
+            assert_eq!(hello.random()[..], bytes("random"));
             // Trap 30: wolfSSL's clients send one
-            assert_eq!(hello.legacy_session_id, bytes("session_id"));
-            session_ids += usize::from(!hello.legacy_session_id.is_empty());
-            assert_eq!(hello.legacy_cookie, bytes("legacy_cookie"));
+            assert_eq!(hello.legacy_session_id(), bytes("session_id"));
+            session_ids += usize::from(!hello.legacy_session_id().is_empty());
+            assert_eq!(hello.legacy_cookie(), bytes("legacy_cookie"));
             assert_eq!(
-                hello.legacy_version.to_be_bytes()[..],
+                hello.legacy_version().to_be_bytes()[..],
                 bytes("legacy_version")
             );
             let suites: Vec<u8> = hello.cipher_suites().flat_map(u16::to_be_bytes).collect();
             assert_eq!(suites, bytes("suites"));
             let order: Vec<u16> = hello.extensions().map(|(code, _)| code).collect();
             assert_eq!(Value::from(order), expected["ext_order"]);
-            assert!(hello.offers_dtls13);
-            assert!(hello.psk_modes.unwrap().psk_dhe_ke);
+            assert!(hello.offers_dtls13());
+            assert!(hello.psk_modes().unwrap().psk_dhe_ke);
 
-            let Some(offered) = hello.pre_shared_keys else {
+            let Some(offered) = hello.pre_shared_keys() else {
                 assert!(expected["ticket"].is_null());
                 continue;
             };
             offers += 1;
-            early += usize::from(hello.early_data);
+            early += usize::from(hello.early_data());
             assert_eq!(
                 Value::from(offered.identities().count()),
                 expected["n_identities"]
@@ -176,7 +176,7 @@ fn every_client_hello_says_what_was_found_in_it() {
                 Value::from(4 + offered.truncated_len),
                 expected["truncated_len"]
             );
-            assert_eq!(Value::from(hello.early_data), expected["early_data_ext"]);
+            assert_eq!(Value::from(hello.early_data()), expected["early_data_ext"]);
         }
     }
     assert!(hellos >= 20 && offers >= 8 && session_ids >= 8 && early >= 6);
@@ -194,7 +194,7 @@ fn server_names_key_shares_and_cookies_are_the_captured_ones() {
             let message = hex(expected["handshake_tls_form"].as_str().unwrap());
             let hello = ClientHello::parse(&message[4..]).unwrap();
             if connection.name.contains("sni") {
-                assert_eq!(hello.server_name, Some(&b"gateway.example"[..]));
+                assert_eq!(hello.server_name(), Some(&b"gateway.example"[..]));
                 names += 1;
             }
             for share in hello.key_shares() {
@@ -204,13 +204,13 @@ fn server_names_key_shares_and_cookies_are_the_captured_ones() {
             if n == 1 {
                 let retry = retry.unwrap();
                 assert!(retry.is_hello_retry_request());
-                assert!(retry.cookie.is_some() && hello.cookie == retry.cookie);
+                assert!(retry.cookie.is_some() && hello.cookie() == retry.cookie);
                 if let Some(group) = retry.selected_group {
                     assert!(hello.key_shares().map(|share| share.group).eq([group]));
                 }
                 cookies += 1;
             } else {
-                assert_eq!(hello.cookie, None);
+                assert_eq!(hello.cookie(), None);
             }
         }
     }

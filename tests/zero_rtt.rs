@@ -153,7 +153,7 @@ fn two_identities(body: &[u8], ticket: &[u8], other: &[u8], own_first: bool) -> 
     use dtls_session::schedule::{ClientHelloHash, HashAlgorithm, LabelPrefix, Transcript};
     use dtls_session::wire::ClientHello;
     let hello = ClientHello::parse(body).unwrap();
-    let psks = hello.pre_shared_keys.unwrap();
+    let psks = hello.pre_shared_keys().unwrap();
     let own = psks.identities().next().unwrap();
     let identity = |identity: &[u8], age: u32| {
         let len = u16::try_from(identity.len()).unwrap().to_be_bytes();

@@ -12,7 +12,7 @@ use dtls_session::{Datagram, Engine, NewSession, ResumptionSecret, UnixMillis, V
 use ring::rand::SystemRandom;
 
 use super::contest::{Contestant, Shuffler, time};
-use super::flights::{ALPN, Client, Clients, Flight, SERVER_NAME, SUITE, now};
+use super::flights::{ALPN, Client, Clients, Flight, Kind, SERVER_NAME, SUITE, now};
 use super::naive::{Accepted, Naive, Refused};
 use super::replay::Name;
 use super::spoil::Spoilt;
@@ -43,6 +43,13 @@ pub fn accept(mut ours: Gateway, used: Arc<DashMap<Name, u64>>) -> Vec<Contestan
     ]
 }
 
+/// The same of ours, but no ClientHello is like another.
+pub fn accept_unlike(gateway: Gateway) -> Contestant {
+    let mut gateway = gateway.with(Kind::EachItsOwn);
+    let name = "dtls-session, no ClientHello like another";
+    Contestant::new(name, ROUND, move || gateway.round(BATCH))
+}
+
 /// Flights that are refused, and change nothing by it: each is used again in each round.
 pub fn reject() -> Vec<Contestant> {
     let mut contestants = vec![
@@ -60,6 +67,7 @@ pub struct Gateway {
     pub worker: Worker,
     /// Some opaque tickets of all that were issued, in random order.
     pub opaque: Vec<EmptyTicket>,
+    kind: Kind,
     clients: Clients,
     pool: VecDeque<Client>,
     random: Shuffler,
@@ -88,10 +96,16 @@ impl Gateway {
         Self {
             worker: engine.worker(lane).expect("there is this lane"),
             opaque: Vec::new(),
+            kind: Kind::Same,
             clients: Clients::new(lane as u64),
             pool: VecDeque::new(),
             random: Shuffler(lane as u64 + 1000),
         }
+    }
+
+    /// The same, of clients of this kind.
+    pub fn with(self, kind: Kind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Issues tickets to `count` clients, each among `spacing` tickets.
@@ -152,7 +166,7 @@ impl Gateway {
         }
         let clients = self.pool.drain(..count);
         clients
-            .map(|client| client.first_flight(&mut self.random, sent))
+            .map(|client| client.first_flight(self.kind, &mut self.random, sent))
             .collect()
     }
 
@@ -244,7 +258,7 @@ impl NaiveGateway {
             let (address, psk) = self.clients.next();
             let client = |ticket: &NewSessionTicket<'_>| Client::new(address, &psk, ticket, now());
             let client = self.naive.issue(&psk, address.ip(), client);
-            client.first_flight(&mut self.random, sent)
+            client.first_flight(Kind::Same, &mut self.random, sent)
         };
         (0..count).map(flight).collect()
     }

@@ -43,6 +43,15 @@ impl Flight {
     }
 }
 
+/// What clients send besides what is theirs alone.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// All of them the same.
+    Same,
+    /// Each offers a further protocol, which nobody else does.
+    EachItsOwn,
+}
+
 /// Clients one after the other, each with an address and a PSK of its own.
 pub struct Clients(Shuffler);
 
@@ -74,12 +83,18 @@ impl Client {
     }
 
     /// The ClientHello that uses the ticket up, sent when the client's clock says `sent`.
-    pub fn first_flight(self, random: &mut Shuffler, sent: UnixMillis) -> Flight {
+    pub fn first_flight(self, kind: Kind, random: &mut Shuffler, sent: UnixMillis) -> Flight {
         let public_key: [u8; 32] = random.bytes();
+        let further: [u8; 4] = random.bytes();
+        let alpn = [ALPN, &further];
+        let alpn = match kind {
+            Kind::Same => &alpn[..1],
+            Kind::EachItsOwn => &alpn,
+        };
         let params = ClientHelloParams {
             cipher_suites: &[SUITE, CipherSuite::Aes256GcmSha384],
             server_name: Some(SERVER_NAME),
-            alpn: &[ALPN],
+            alpn,
             supported_groups: &[X25519, P256],
             key_shares: &[(X25519, &public_key)],
             early_data: true,

@@ -118,11 +118,11 @@ impl Naive {
     pub fn admit(&self, datagram: &[u8], peer: SocketAddr) -> Result<Accepted, Refused> {
         let body = client_hello(datagram).ok_or(Refused::Malformed)?;
         let hello = ClientHello::parse(body).map_err(|_| Refused::Malformed)?;
-        let psks = hello.pre_shared_keys.ok_or(Refused::Malformed)?;
+        let psks = hello.pre_shared_keys().ok_or(Refused::Malformed)?;
         let identity = psks.identities().next().ok_or(Refused::Malformed)?;
         let binder = psks.binders().next().ok_or(Refused::Malformed)?;
-        let offers_dhe = hello.psk_modes.is_some_and(|modes| modes.psk_dhe_ke);
-        if !hello.offers_dtls13 || !offers_dhe || !hello.early_data {
+        let offers_dhe = hello.psk_modes().is_some_and(|modes| modes.psk_dhe_ke);
+        if !hello.offers_dtls13() || !offers_dhe || !hello.early_data() {
             return Err(Refused::Malformed);
         }
 
@@ -222,7 +222,7 @@ fn find<'k>(keys: &'k [([u8; NAME], LessSafeKey)], name: &[u8; NAME]) -> Option<
 }
 
 pub fn check_context(hello: &ClientHello<'_>, state: &State<'_>) -> Result<(), Refused> {
-    if hello.server_name.unwrap_or_default() != state.server_name
+    if hello.server_name().unwrap_or_default() != state.server_name
         || !hello.alpn().any(|protocol| protocol == state.alpn)
         || !hello.cipher_suites().any(|suite| suite == state.suite)
     {

@@ -56,12 +56,12 @@ impl Flight {
 }
 
 pub fn ticket<'h>(hello: &ClientHello<'h>) -> &'h [u8] {
-    let psks = hello.pre_shared_keys.as_ref().expect("offered");
+    let psks = hello.pre_shared_keys().expect("offered");
     psks.identities().next().expect("one").identity
 }
 
 fn binder<'h>(hello: &ClientHello<'h>) -> &'h [u8] {
-    let psks = hello.pre_shared_keys.as_ref().expect("offered");
+    let psks = hello.pre_shared_keys().expect("offered");
     psks.binders().next().expect("one")
 }
 

@@ -155,7 +155,7 @@ fn new_session_ticket() -> Seeds {
     for (hello, n) in client_hellos().iter().zip(0_u8..) {
         let Some(offered) = ClientHello::parse(hello)
             .ok()
-            .and_then(|h| h.pre_shared_keys)
+            .and_then(|h| h.pre_shared_keys())
         else {
             continue;
         };

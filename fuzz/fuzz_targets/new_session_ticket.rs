@@ -76,9 +76,9 @@ fuzz_target!(|data: &[u8]| {
     let flight = FirstFlight::new(&params, Some(&mut offer), &Framing::default(), early)
         .expect("a short ticket makes a flight");
     let hello = ClientHello::parse(&flight.client_hello).expect("ours parses");
-    let offered = hello.pre_shared_keys.expect("it offers the session");
+    let offered = hello.pre_shared_keys().expect("it offers the session");
     let identity = offered.identities().next().expect("one identity");
     assert_eq!(identity.identity, message.ticket);
     assert_eq!(identity.obfuscated_ticket_age, age);
-    assert_eq!(hello.early_data, allows);
+    assert_eq!(hello.early_data(), allows);
 });

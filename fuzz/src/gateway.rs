@@ -489,10 +489,12 @@ impl World {
         let Datagram { bytes, peer } = arrival.datagram;
         assert!(bytes.ends_with(arrival.rest));
         assert!(arrival.message_seq <= 1);
+        // Whatever came before.
+        assert_eq!(arrival.hello, ClientHello::parse(arrival.hello_body).ok());
         if arrival.retried.is_some() {
             let cookie = arrival
                 .hello
-                .and_then(|hello: ClientHello<'_>| hello.cookie);
+                .and_then(|hello: ClientHello<'_>| hello.cookie());
             let given = (cookie.expect("a cookie was echoed").to_vec(), peer);
             assert!(cookies.contains(&given), "a cookie that nobody was given");
         } else if arrival.address_verified {

@@ -33,14 +33,14 @@ impl Hello {
         let hello = ClientHello::parse(body).ok()?;
         let of_session = [COOKIE, EARLY_DATA, PRE_SHARED_KEY];
         Some(Self {
-            legacy_session_id: hello.legacy_session_id.to_vec(),
+            legacy_session_id: hello.legacy_session_id().to_vec(),
             cipher_suites: hello.cipher_suites().collect(),
             extensions: hello
                 .extensions()
                 .filter(|(kind, _)| !of_session.contains(kind))
                 .map(|(kind, data)| (kind, data.to_vec()))
                 .collect(),
-            server_name: hello.server_name.map(<[u8]>::to_vec),
+            server_name: hello.server_name().map(<[u8]>::to_vec),
             alpn: hello.alpn().next().map(<[u8]>::to_vec),
             groups: hello.key_shares().map(|share| share.group).collect(),
         })
@@ -139,8 +139,8 @@ impl Parts {
     fn read(body: &[u8]) -> Option<Self> {
         let hello = ClientHello::parse(body).ok()?;
         Some(Self {
-            random: *hello.random,
-            legacy_session_id: hello.legacy_session_id.to_vec(),
+            random: *hello.random(),
+            legacy_session_id: hello.legacy_session_id().to_vec(),
             cipher_suites: hello.cipher_suites().collect(),
             extensions: hello
                 .extensions()

@@ -14,7 +14,7 @@ use crate::schedule::{CipherSuite, Transcript};
 use crate::sync::seeded;
 use crate::ticket::{EncryptedTicket, OpenError, Origin, Payload, Scratch, in_short};
 use crate::time::UnixMillis;
-use crate::wire::{AlertDescription, ClientHello, HandshakeType, PskIdentity};
+use crate::wire::{AlertDescription, ClientHello, HandshakeType, PskIdentity, Shapes};
 
 /// Identities that are tried. Each costs a decryption, and clients offer one or two.
 const IDENTITIES_MAX: usize = 4;
@@ -83,15 +83,16 @@ impl<'k> Judge<'_, 'k> {
         scratch: &'w mut Scratch,
         transcript: &'w mut Transcript,
         names: &mut Names<'w>,
+        shapes: &mut Shapes,
     ) {
         let hello = flow.arrival.hello.insert(ClientHello::EMPTY);
-        if let Err(malformed) = hello.read(flow.arrival.hello_body) {
+        if let Err(malformed) = shapes.read(flow.arrival.hello_body, hello) {
             flow.arrival.hello = None;
             let why = AbortReason::MalformedClientHello;
             flow.decision = Decision::Abort(malformed.alert(), why);
             return;
         }
-        if let (Some(cookie), true) = (hello.cookie, hello.offers_dtls13) {
+        if let (Some(cookie), true) = (hello.cookie(), hello.offers_dtls13()) {
             let peer = flow.arrival.datagram.peer;
             let lifetime = self.rules.cookie_lifetime;
             let Some(retried) = cookie::verify(self.keys, cookie, lifetime, peer, self.now) else {
@@ -124,14 +125,13 @@ impl<'k> Judge<'_, 'k> {
         names: &mut Names<'w>,
     ) -> Result<(), NoResumption> {
         let hello = arrival.hello.as_ref();
-        let hello = hello.filter(|hello| hello.offers_dtls13);
+        let hello = hello.filter(|hello| hello.offers_dtls13());
         let hello = hello.ok_or(NoResumption::NotDtls13)?;
         let retried = arrival.retried;
         let psks = hello
-            .pre_shared_keys
-            .as_ref()
+            .pre_shared_keys()
             .ok_or(NoResumption::NoPreSharedKey)?;
-        let modes = hello.psk_modes.unwrap_or_default();
+        let modes = hello.psk_modes().unwrap_or_default();
         if !(modes.psk_dhe_ke || modes.psk_ke && self.rules.psk_ke) {
             return Err(NoResumption::NoPskMode);
         }
@@ -233,7 +233,7 @@ impl<'k> Judge<'_, 'k> {
             return Err(NoResumption::TicketExpired);
         }
         let server_name = |name| context(&mut names.server_name, origin.key, name);
-        if hello.server_name.map_or(0, server_name) != session.server_name {
+        if hello.server_name().map_or(0, server_name) != session.server_name {
             return Err(NoResumption::OtherServerName);
         }
         // A HelloRetryRequest has selected the suite already.
@@ -338,7 +338,7 @@ impl<'k> Judge<'_, 'k> {
         knows_address: bool,
     ) -> Option<NoEarlyData> {
         let resumed = &opened.resumed;
-        let hello = arrival.hello.as_ref().filter(|hello| hello.early_data);
+        let hello = arrival.hello.as_ref().filter(|hello| hello.early_data());
         let Some(hello) = hello else {
             return Some(NoEarlyData::NotOffered);
         };
@@ -367,7 +367,7 @@ impl<'k> Judge<'_, 'k> {
 
     /// A handshake with 0-RTT cannot ask for another key share first.
     fn has_key_share(&self, hello: &ClientHello<'_>) -> bool {
-        let psk_ke = self.rules.psk_ke && hello.psk_modes.is_some_and(|modes| modes.psk_ke);
+        let psk_ke = self.rules.psk_ke && hello.psk_modes().is_some_and(|modes| modes.psk_ke);
         let offered = |group| hello.key_shares().any(|share| share.group == group);
         psk_ke || self.rules.groups.iter().any(|group| offered(*group))
     }

@@ -233,12 +233,12 @@ pub(super) mod tests {
             FirstFlight::new(&FULL, Some(&mut offer), &Framing::default(), &[b"hi"]).unwrap();
         let hello = ClientHello::parse(&flight.client_hello).unwrap();
 
-        assert!(hello.offers_dtls13 && hello.early_data);
-        assert_eq!(hello.random, &[9; 32]);
-        assert_eq!(hello.legacy_session_id, [5; 32]);
-        assert!(hello.legacy_cookie.is_empty());
+        assert!(hello.offers_dtls13() && hello.early_data());
+        assert_eq!(hello.random(), &[9; 32]);
+        assert_eq!(hello.legacy_session_id(), [5; 32]);
+        assert!(hello.legacy_cookie().is_empty());
         assert!(hello.cipher_suites().eq([0x1303]));
-        assert_eq!(hello.server_name, Some(&b"gateway.example"[..]));
+        assert_eq!(hello.server_name(), Some(&b"gateway.example"[..]));
         assert!(hello.alpn().eq([b"coap", b"mqtt"]));
         assert!(hello.supported_groups().eq([29, 23]));
         let share = |group, key_exchange| KeyShareEntry {
@@ -250,11 +250,16 @@ pub(super) mod tests {
                 .key_shares()
                 .eq([share(29, &[6; 32]), share(23, &[4; 65])])
         );
-        assert_eq!(hello.signature_algorithms, Some(&[4, 3][..]));
-        assert_eq!(hello.psk_modes, Some(FULL.psk_modes));
-        assert_eq!(hello.cookie, Some(&b"cookie"[..]));
-        assert_eq!(hello.connection_id, Some(&b""[..]));
-        let offered = hello.pre_shared_keys.unwrap().identities().next().unwrap();
+        assert_eq!(hello.signature_algorithms(), Some(&[4, 3][..]));
+        assert_eq!(hello.psk_modes(), Some(FULL.psk_modes));
+        assert_eq!(hello.cookie(), Some(&b"cookie"[..]));
+        assert_eq!(hello.connection_id(), Some(&b""[..]));
+        let offered = hello
+            .pre_shared_keys()
+            .unwrap()
+            .identities()
+            .next()
+            .unwrap();
         assert_eq!(offered.identity, b"ticket");
         assert_eq!(offered.obfuscated_ticket_age, offer.obfuscated_ticket_age());
         // pre_shared_key is the last.
@@ -265,7 +270,7 @@ pub(super) mod tests {
     fn a_client_hello_without_a_session_offers_no_psk_and_no_early_data() {
         let flight = FirstFlight::new(&FULL, None, &Framing::default(), &[]).unwrap();
         let hello = ClientHello::parse(&flight.client_hello).unwrap();
-        assert!(hello.pre_shared_keys.is_none() && !hello.early_data);
+        assert!(hello.pre_shared_keys().is_none() && !hello.early_data());
         assert!(flight.transcript.is_none() && flight.early_data.is_none());
         let early = FirstFlight::new(&FULL, None, &Framing::default(), &[b"hi"]);
         assert!(matches!(early, Err(Error::Config(_))));
@@ -294,8 +299,8 @@ pub(super) mod tests {
             };
             let resumption = flight(&[]).unwrap();
             let hello = ClientHello::parse(&resumption.client_hello).unwrap();
-            assert!(hello.pre_shared_keys.is_some());
-            assert_eq!(hello.early_data, announced, "{suite:?} {alpn:?}");
+            assert!(hello.pre_shared_keys().is_some());
+            assert_eq!(hello.early_data(), announced, "{suite:?} {alpn:?}");
             assert_eq!(resumption.early_data.is_some(), announced);
             assert_eq!(flight(&[b"hi"]).is_ok(), announced);
         }

@@ -131,7 +131,7 @@ impl Offer {
         const NOT_OURS: Error = Error::Config("this ClientHello does not offer this session alone");
         let hello =
             ClientHello::parse(body).map_err(|_| Error::Config("this is no ClientHello"))?;
-        let offered = hello.pre_shared_keys.ok_or(NOT_OURS)?;
+        let offered = hello.pre_shared_keys().ok_or(NOT_OURS)?;
         let is_ours = |identity: &[u8], age, binder: &[u8]| {
             identity == self.session.ticket()
                 && age == self.obfuscated_ticket_age
@@ -301,7 +301,11 @@ mod tests {
         // then the second flight has none, does not announce any, and none can be added.
         assert_eq!(second.datagrams.len(), 1);
         assert!(second.early_data.is_none());
-        assert!(!ClientHello::parse(&second.client_hello).unwrap().early_data);
+        assert!(
+            !ClientHello::parse(&second.client_hello)
+                .unwrap()
+                .early_data()
+        );
         let again = FirstFlight::new(&params, Some(&mut offer), &framing, &[b"once"]);
         assert!(matches!(again, Err(Error::Config(_))));
 

@@ -20,7 +20,7 @@ use crate::sync::{Arc, prefetch_bytes};
 use crate::ticket::{NewSession, Scratch, issue};
 use crate::time::UnixMillis;
 use crate::wipe::scrubbed;
-use crate::wire::Reassembly;
+use crate::wire::{Reassembly, Shapes};
 
 /// Datagrams in one batch, at most.
 pub const BATCH_MAX: usize = 64;
@@ -61,6 +61,7 @@ pub struct Worker {
     /// The allocation for the flows of a batch, empty between batches.
     spare: Vec<Flow<'static>>,
     hasher: WideHasher,
+    shapes: Shapes,
     counters: Arc<Counters>,
 }
 
@@ -88,6 +89,7 @@ impl Worker {
             last_batch: 0,
             spare: Vec::with_capacity(BATCH_MAX),
             hasher: WideHasher::detect(),
+            shapes: Shapes::new(),
             counters,
             engine: engine.clone(),
         })
@@ -140,6 +142,7 @@ impl Worker {
         let (scratches, transcripts) = (&mut self.scratch, &mut self.transcripts);
         scrubbed(|| {
             self.reassembly.begin_batch();
+            self.shapes.begin_batch();
             for (flow, slot) in flows.iter_mut().zip(&mut slots) {
                 let peer = flow.arrival.datagram.peer;
                 let flow_key = || flow_key(&shared.flow_key, peer);
@@ -160,7 +163,14 @@ impl Worker {
                     flow.arrival.hello_body = reassembly.body(*slot);
                 }
                 if flow.is_pending() {
-                    judge.open(flow, origin, scratch, transcript, &mut names);
+                    judge.open(
+                        flow,
+                        origin,
+                        scratch,
+                        transcript,
+                        &mut names,
+                        &mut self.shapes,
+                    );
                     flow.prefetch(origin, &self.retransmissions);
                 }
             }

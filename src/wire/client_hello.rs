@@ -1,64 +1,21 @@
-//! ClientHello (RFC 9147, 5.3; RFC 8446, 4.1.2): a view of its body, made in one pass.
+//! ClientHello (RFC 9147, 5.3; RFC 8446, 4.1.2): a view of its body.
 
-use super::DTLS_1_3;
-use super::extensions::{Extensions, extension_type as ext};
+use std::ops::Range;
+
+use super::key_share::KeyShareEntry;
+use super::layout::{Layout, RANDOM_AT, Span};
 use super::malformed::Malformed;
-use super::pre_shared_key::PreSharedKeys;
+use super::pre_shared_key::{PreSharedKeys, PskModes};
 use super::reader::Reader;
-use super::vectors::{codes, each, in_range, items, only_vec8, only_vec16, u16s};
+use super::vectors::{items, u16s};
 
 /// A ClientHello, borrowed from the message's body (without the handshake header).
 ///
 /// Every vector was checked to its end when it was parsed: the iterators yield all there is.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientHello<'a> {
-    /// Means nothing in DTLS 1.3: `fefd`.
-    pub legacy_version: u16,
-    /// The client's random bytes.
-    pub random: &'a [u8; 32],
-    /// Means nothing in DTLS 1.3; some clients fill it. The server does not echo it.
-    pub legacy_session_id: &'a [u8],
-    /// Empty if DTLS 1.3 is offered; DTLS 1.2 has its cookie here.
-    pub legacy_cookie: &'a [u8],
-    /// supported_versions has DTLS 1.3.
-    pub offers_dtls13: bool,
-    /// The host_name in server_name (RFC 6066, 3): 1 byte or more, of any kind.
-    pub server_name: Option<&'a [u8]>,
-    /// psk_key_exchange_modes, if it is there.
-    pub psk_modes: Option<PskModes>,
-    /// early_data is there: records of epoch 1 follow.
-    pub early_data: bool,
-    /// cookie (RFC 8446, 4.2.2), echoed from a HelloRetryRequest.
-    pub cookie: Option<&'a [u8]>,
-    /// connection_id (RFC 9146, 3): what the client wants to find in the records it receives.
-    pub connection_id: Option<&'a [u8]>,
-    /// signature_algorithms: codes of 2 bytes each.
-    pub signature_algorithms: Option<&'a [u8]>,
-    /// pre_shared_key.
-    pub pre_shared_keys: Option<PreSharedKeys<'a>>,
-    cipher_suites: &'a [u8],
-    alpn: &'a [u8],
-    supported_groups: &'a [u8],
-    key_share: &'a [u8],
-    extensions: &'a [u8],
-}
-
-/// The ways to use a PSK that a client supports (RFC 8446, 4.2.9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PskModes {
-    /// PSK alone.
-    pub psk_ke: bool,
-    /// PSK with (EC)DHE.
-    pub psk_dhe_ke: bool,
-}
-
-/// A key share (RFC 8446, 4.2.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyShareEntry<'a> {
-    /// The named group.
-    pub group: u16,
-    /// The public value: 1 byte or more.
-    pub key_exchange: &'a [u8],
+pub struct ClientHello<'a> {
+    pub(super) body: &'a [u8],
+    pub(super) layout: Layout,
 }
 
 impl<'a> ClientHello<'a> {
@@ -75,174 +32,160 @@ impl<'a> ClientHello<'a> {
         Ok(hello)
     }
 
-    /// One that says nothing, to be [read](Self::read) into.
+    /// One that says nothing, to be read into.
     pub(crate) const EMPTY: Self = Self {
-        legacy_version: 0,
-        random: &[0; 32],
-        legacy_session_id: &[],
-        legacy_cookie: &[],
-        offers_dtls13: false,
-        server_name: None,
-        psk_modes: None,
-        early_data: false,
-        cookie: None,
-        connection_id: None,
-        signature_algorithms: None,
-        pre_shared_keys: None,
-        cipher_suites: &[],
-        alpn: &[],
-        supported_groups: &[],
-        key_share: &[],
-        extensions: &[],
+        body: &[],
+        layout: Layout::EMPTY,
     };
 
     /// Reads `body` to where this one is, which is [`EMPTY`](Self::EMPTY): copying a ClientHello
     /// takes a good part of the time that reading it does.
-    pub(crate) fn read(&mut self, body: &'a [u8]) -> Result<(), Malformed> {
-        let mut reader = Reader::new(body);
-        self.legacy_version = reader.u16()?;
-        self.random = reader.array()?;
-        self.legacy_session_id = in_range(reader.vec8()?, 0, 32)?;
-        self.legacy_cookie = reader.vec8()?;
-        self.cipher_suites = codes(reader.vec16()?)?;
-        let compression_methods = in_range(reader.vec8()?, 1, 255)?;
-        // Before TLS 1.3 a ClientHello could end here.
-        if !reader.is_empty() {
-            self.extensions = reader.vec16()?;
-        }
-        reader.finish()?;
-        let has_key_share = self.read_extensions(body.len())?;
-        if self.offers_dtls13 {
-            self.check_dtls13(compression_methods, has_key_share)?;
-        }
-        Ok(())
+    #[inline]
+    pub(super) fn read(&mut self, body: &'a [u8]) -> Result<(), Malformed> {
+        self.body = body;
+        self.layout.read(body)
+    }
+
+    /// The parts of the body at which [`read`](Self::read) does not look.
+    pub(super) fn opaque(&self) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let body = self.body;
+        let part = move |part| Span::of(part, body).range();
+        let shares = self.key_shares().map(move |share| part(share.key_exchange));
+        let offered = self.pre_shared_keys();
+        let psks = offered.into_iter().flat_map(move |offered| {
+            // Behind an identity is its age.
+            let identities = offered.identities().map(move |psk| part(psk.identity));
+            let identities = identities.map(|identity| identity.start..identity.end + 4);
+            identities.chain(offered.binders().map(part))
+        });
+        std::iter::once(part(self.random()))
+            .chain(shares)
+            .chain(psks)
+    }
+
+    #[inline]
+    fn part(&self, span: Span) -> &'a [u8] {
+        span.in_body(self.body).unwrap_or_default()
+    }
+
+    /// Means nothing in DTLS 1.3: `fefd`.
+    #[must_use]
+    pub fn legacy_version(&self) -> u16 {
+        self.body
+            .first_chunk()
+            .map_or(0, |version| u16::from_be_bytes(*version))
+    }
+
+    /// The client's random bytes.
+    #[must_use]
+    pub fn random(&self) -> &'a [u8; 32] {
+        let behind_version = self.body.get(RANDOM_AT..).unwrap_or_default();
+        behind_version.first_chunk().unwrap_or(&[0; 32])
+    }
+
+    /// Means nothing in DTLS 1.3; some clients fill it. The server does not echo it.
+    #[must_use]
+    pub fn legacy_session_id(&self) -> &'a [u8] {
+        self.part(self.layout.legacy_session_id)
+    }
+
+    /// Empty if DTLS 1.3 is offered; DTLS 1.2 has its cookie here.
+    #[must_use]
+    pub fn legacy_cookie(&self) -> &'a [u8] {
+        self.part(self.layout.legacy_cookie)
+    }
+
+    /// supported_versions has DTLS 1.3.
+    #[must_use]
+    #[inline]
+    pub fn offers_dtls13(&self) -> bool {
+        self.layout.offers_dtls13
+    }
+
+    /// The host_name in server_name (RFC 6066, 3): 1 byte or more, of any kind.
+    #[must_use]
+    #[inline]
+    pub fn server_name(&self) -> Option<&'a [u8]> {
+        self.layout.server_name.in_body(self.body)
+    }
+
+    /// psk_key_exchange_modes, if it is there.
+    #[must_use]
+    #[inline]
+    pub fn psk_modes(&self) -> Option<PskModes> {
+        self.layout.psk_modes
+    }
+
+    /// early_data is there: records of epoch 1 follow.
+    #[must_use]
+    #[inline]
+    pub fn early_data(&self) -> bool {
+        self.layout.early_data
+    }
+
+    /// cookie (RFC 8446, 4.2.2), echoed from a HelloRetryRequest.
+    #[must_use]
+    #[inline]
+    pub fn cookie(&self) -> Option<&'a [u8]> {
+        self.layout.cookie.in_body(self.body)
+    }
+
+    /// connection_id (RFC 9146, 3): what the client wants to find in the records it receives.
+    #[must_use]
+    pub fn connection_id(&self) -> Option<&'a [u8]> {
+        self.layout.connection_id.in_body(self.body)
+    }
+
+    /// pre_shared_key.
+    #[must_use]
+    #[inline]
+    pub fn pre_shared_keys(&self) -> Option<PreSharedKeys<'a>> {
+        let identities = self.layout.identities.in_body(self.body)?;
+        let binders = self.layout.binders.in_body(self.body)?;
+        Some(PreSharedKeys {
+            truncated_len: self.layout.truncated_len as usize,
+            identities,
+            binders,
+        })
+    }
+
+    /// signature_algorithms: codes of 2 bytes each.
+    #[must_use]
+    pub fn signature_algorithms(&self) -> Option<&'a [u8]> {
+        self.layout.signature_algorithms.in_body(self.body)
     }
 
     /// The offered cipher suites, by preference.
     pub fn cipher_suites(&self) -> impl Iterator<Item = u16> + Clone + use<'a> {
-        u16s(self.cipher_suites)
+        u16s(self.part(self.layout.cipher_suites))
     }
 
     /// The offered application protocols (RFC 7301, 3.1), by preference.
     pub fn alpn(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
-        items(self.alpn, Reader::vec8)
+        items(self.part(self.layout.alpn), Reader::vec8)
     }
 
     /// The named groups that the client supports, by preference.
     pub fn supported_groups(&self) -> impl Iterator<Item = u16> + Clone + use<'a> {
-        u16s(self.supported_groups)
+        u16s(self.part(self.layout.supported_groups))
     }
 
     /// The client's key shares.
     pub fn key_shares(&self) -> impl Iterator<Item = KeyShareEntry<'a>> + Clone + use<'a> {
-        items(self.key_share, KeyShareEntry::read)
+        items(self.part(self.layout.key_share), KeyShareEntry::read)
     }
 
     /// All extensions in order: type and data.
     pub fn extensions(&self) -> impl Iterator<Item = (u16, &'a [u8])> + Clone + use<'a> {
-        items(self.extensions, |reader| {
+        items(self.part(self.layout.extensions), |reader| {
             Ok((reader.u16()?, reader.vec16()?))
         })
     }
-
-    /// Returns whether there is a key_share, which may be an empty list.
-    #[inline]
-    fn read_extensions(&mut self, body_len: usize) -> Result<bool, Malformed> {
-        let mut has_key_share = false;
-        let mut extensions = Extensions::new(self.extensions);
-        while let Some((extension_type, data)) = extensions.next()? {
-            match extension_type {
-                ext::SERVER_NAME => self.server_name = host_name(only_vec16(data)?)?,
-                ext::SUPPORTED_GROUPS => self.supported_groups = codes(only_vec16(data)?)?,
-                ext::SIGNATURE_ALGORITHMS => {
-                    self.signature_algorithms = Some(codes(only_vec16(data)?)?);
-                }
-                ext::ALPN => {
-                    self.alpn = in_range(only_vec16(data)?, 2, usize::MAX)?;
-                    each(self.alpn, |item| in_range(item.vec8()?, 1, 255))?;
-                }
-                ext::EARLY_DATA => {
-                    Reader::new(data).finish()?;
-                    self.early_data = true;
-                }
-                ext::SUPPORTED_VERSIONS => {
-                    self.offers_dtls13 = u16s(codes(only_vec8(data)?)?).any(|v| v == DTLS_1_3);
-                }
-                ext::COOKIE => self.cookie = Some(in_range(only_vec16(data)?, 1, usize::MAX)?),
-                ext::PSK_KEY_EXCHANGE_MODES => {
-                    let modes = in_range(only_vec8(data)?, 1, 255)?;
-                    self.psk_modes = Some(PskModes {
-                        psk_ke: modes.contains(&0),
-                        psk_dhe_ke: modes.contains(&1),
-                    });
-                }
-                ext::KEY_SHARE => {
-                    has_key_share = true;
-                    self.key_share = only_vec16(data)?;
-                    each(self.key_share, KeyShareEntry::read)?;
-                }
-                ext::CONNECTION_ID => self.connection_id = Some(only_vec8(data)?),
-                ext::PRE_SHARED_KEY => {
-                    if !extensions.is_at_end() {
-                        return Err(Malformed::PreSharedKeyNotLast);
-                    }
-                    self.pre_shared_keys = Some(PreSharedKeys::read(data, body_len)?);
-                }
-                _ => {}
-            }
-        }
-        Ok(has_key_share)
-    }
-
-    fn check_dtls13(&self, compression: &[u8], has_key_share: bool) -> Result<(), Malformed> {
-        if !self.legacy_cookie.is_empty() {
-            return Err(Malformed::LegacyCookie);
-        }
-        if compression != [0] {
-            return Err(Malformed::LegacyCompression);
-        }
-        if self.pre_shared_keys.is_some() && self.psk_modes.is_none() {
-            return Err(Malformed::MissingPskModes);
-        }
-        if has_key_share == self.supported_groups.is_empty() {
-            return Err(Malformed::MissingKeyShare);
-        }
-        let lacks_some = self.signature_algorithms.is_none() || self.supported_groups.is_empty();
-        if self.pre_shared_keys.is_none() && lacks_some {
-            return Err(Malformed::MissingFullHandshake);
-        }
-        Ok(())
-    }
-}
-
-impl<'a> KeyShareEntry<'a> {
-    #[inline]
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
-        Ok(Self {
-            group: reader.u16()?,
-            key_exchange: in_range(reader.vec16()?, 1, usize::MAX)?,
-        })
-    }
-}
-
-/// The host_name of a server_name list (RFC 6066, 3). Names of unknown types begin with a 16-bit
-/// length like it, and are passed over.
-fn host_name(list: &[u8]) -> Result<Option<&[u8]>, Malformed> {
-    let mut host_name = None;
-    let mut reader = Reader::new(in_range(list, 1, usize::MAX)?);
-    while !reader.is_empty() {
-        let name_type = reader.u8()?;
-        let name = in_range(reader.vec16()?, 1, usize::MAX)?;
-        if name_type == 0 && host_name.replace(name).is_some() {
-            return Err(Malformed::DuplicateServerName);
-        }
-    }
-    Ok(host_name)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::wire::AlertDescription;
     use proptest::prelude::*;
@@ -251,21 +194,21 @@ mod tests {
         [&(content.len() as u16).to_be_bytes(), content].concat()
     }
 
-    fn extension(extension_type: u16, data: &[u8]) -> Vec<u8> {
+    pub(in crate::wire) fn extension(extension_type: u16, data: &[u8]) -> Vec<u8> {
         [&extension_type.to_be_bytes()[..], &vec16(data)].concat()
     }
 
     /// The parts of a ClientHello that the tests vary.
-    struct Hello {
+    pub(in crate::wire) struct Hello {
         session_id: Vec<u8>,
         cookie: Vec<u8>,
         compression: Vec<u8>,
-        extensions: Vec<Vec<u8>>,
+        pub(in crate::wire) extensions: Vec<Vec<u8>>,
     }
 
     impl Hello {
         /// A resumption with all that the engine looks at.
-        fn resumption() -> Self {
+        pub(in crate::wire) fn resumption() -> Self {
             Self {
                 session_id: vec![],
                 cookie: vec![],
@@ -285,18 +228,18 @@ mod tests {
             }
         }
 
-        fn with(mut self, before_last: Vec<u8>) -> Self {
+        pub(in crate::wire) fn with(mut self, before_last: Vec<u8>) -> Self {
             self.extensions.insert(0, before_last);
             self
         }
 
-        fn without(mut self, extension_type: u16) -> Self {
+        pub(in crate::wire) fn without(mut self, extension_type: u16) -> Self {
             self.extensions
                 .retain(|e| e[..2] != extension_type.to_be_bytes());
             self
         }
 
-        fn body(&self) -> Vec<u8> {
+        pub(in crate::wire) fn body(&self) -> Vec<u8> {
             let mut body = vec![0xfe, 0xfd];
             body.extend([5; 32]);
             for vector in [&self.session_id, &self.cookie] {
@@ -315,7 +258,7 @@ mod tests {
         }
     }
 
-    fn psk(identities: &[&[u8]], binder_lens: &[u8]) -> Vec<u8> {
+    pub(in crate::wire) fn psk(identities: &[&[u8]], binder_lens: &[u8]) -> Vec<u8> {
         let identities: Vec<u8> = identities
             .iter()
             .flat_map(|identity| [vec16(identity), vec![1, 2, 3, 4]].concat())
@@ -332,13 +275,13 @@ mod tests {
         let body = Hello::resumption().body();
         let hello = ClientHello::parse(&body).unwrap();
 
-        assert_eq!(hello.random, &[5; 32]);
+        assert_eq!(hello.random(), &[5; 32]);
         assert!(hello.cipher_suites().eq([0x1301, 0x1302]));
-        assert!(hello.offers_dtls13);
-        assert_eq!(hello.server_name, Some(&b"gateway.example"[..]));
+        assert!(hello.offers_dtls13());
+        assert_eq!(hello.server_name(), Some(&b"gateway.example"[..]));
         assert!(hello.alpn().eq([&b"coap"[..], b"h3"]));
         assert!(hello.supported_groups().eq([0x1d]));
-        assert_eq!(hello.signature_algorithms, Some(&[4, 3][..]));
+        assert_eq!(hello.signature_algorithms(), Some(&[4, 3][..]));
         let share = KeyShareEntry {
             group: 0x1d,
             key_exchange: &[9; 32],
@@ -348,13 +291,13 @@ mod tests {
             psk_ke: false,
             psk_dhe_ke: true,
         };
-        assert_eq!(hello.psk_modes, Some(modes));
-        assert!(hello.early_data);
-        assert_eq!(hello.cookie, None);
-        assert_eq!(hello.connection_id, Some(&b"CID"[..]));
+        assert_eq!(hello.psk_modes(), Some(modes));
+        assert!(hello.early_data());
+        assert_eq!(hello.cookie(), None);
+        assert_eq!(hello.connection_id(), Some(&b"CID"[..]));
         assert_eq!(hello.extensions().count(), 10);
 
-        let offered = hello.pre_shared_keys.unwrap();
+        let offered = hello.pre_shared_keys().unwrap();
         let identity = crate::wire::PskIdentity {
             identity: b"ticket",
             obfuscated_ticket_age: 0x0102_0304,
@@ -397,8 +340,8 @@ mod tests {
         };
         let body = hello.body();
         let hello = ClientHello::parse(&body).unwrap();
-        assert!(!hello.offers_dtls13);
-        assert_eq!(hello.legacy_cookie, [1; 20]);
+        assert!(!hello.offers_dtls13());
+        assert_eq!(hello.legacy_cookie(), [1; 20]);
     }
 
     #[test]
@@ -524,7 +467,7 @@ mod tests {
             }
             if let Ok(hello) = ClientHello::parse(&body) {
                 prop_assert!(hello.alpn().all(|name| !name.is_empty()));
-                if let Some(offered) = hello.pre_shared_keys {
+                if let Some(offered) = hello.pre_shared_keys() {
                     prop_assert_eq!(offered.identities().count(), offered.binders().count());
                     let binders: usize = offered.binders().map(|b| b.len() + 1).sum();
                     prop_assert_eq!(offered.truncated_len + 2 + binders, body.len());

@@ -1,4 +1,4 @@
-//! The pre_shared_key extension of a ClientHello (RFC 8446, 4.2.11).
+//! The extensions by which a ClientHello offers PSKs (RFC 8446, 4.2.9 and 4.2.11).
 
 use super::malformed::Malformed;
 use super::reader::Reader;
@@ -11,8 +11,17 @@ pub struct PreSharedKeys<'a> {
     /// without its length. A transcript has the 4 bytes of
     /// [`tls_header`](super::tls_header) before them.
     pub truncated_len: usize,
-    identities: &'a [u8],
-    binders: &'a [u8],
+    pub(super) identities: &'a [u8],
+    pub(super) binders: &'a [u8],
+}
+
+/// The ways to use a PSK that a client supports (RFC 8446, 4.2.9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PskModes {
+    /// PSK alone.
+    pub psk_ke: bool,
+    /// PSK with (EC)DHE.
+    pub psk_dhe_ke: bool,
 }
 
 /// A ticket, as a client offers it.

@@ -1,8 +1,8 @@
 //! ServerHello and HelloRetryRequest (RFC 8446, 4.1.3 and 4.1.4; RFC 9147, 5.1 and 5.4).
 
 use super::DTLS_1_3;
-use super::client_hello::KeyShareEntry;
 use super::extensions::{Extensions, extension_type as ext};
+use super::key_share::KeyShareEntry;
 use super::malformed::Malformed;
 use super::reader::{Reader, Writer};
 use crate::error::Error;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use dtls_session::admission::{AbortReason, Discarded, NoEarlyData, NoResumption};
 use dtls_session::client::{ClientHelloParams, ClientSession, FirstFlight, Framing, Offer};
 use dtls_session::schedule::{CipherSuite, EarlyRecord};
-use dtls_session::wire::{AlertDescription, HandshakeType, fragments};
+use dtls_session::wire::{AlertDescription, ClientHello, HandshakeType, fragments};
 use dtls_session::{
     Builder, Datagram, Engine, NewSession, RandomUnavailable, ResumptionSecret, SecureRandom,
     UnixMillis, Verdict, Worker,
@@ -165,7 +165,9 @@ pub fn seen(verdict: Verdict<'_>) -> Seen {
 pub fn admit_from(worker: &mut Worker, bytes: &[u8], peer: SocketAddr, now: UnixMillis) -> Seen {
     let batch = [Datagram { bytes, peer }];
     let admitted = worker.admit(&batch, now).unwrap();
-    let (_, verdict) = admitted.iter().next().unwrap();
+    let (arrival, verdict) = admitted.iter().next().unwrap();
+    // Whatever came before.
+    assert_eq!(arrival.hello, ClientHello::parse(arrival.hello_body).ok());
     seen(verdict)
 }
 

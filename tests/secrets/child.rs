@@ -165,7 +165,7 @@ fn flight_of(suite: CipherSuite, ticket: &[u8], n: usize) {
 /// The secrets of the early data behind this ClientHello.
 fn hello_of(suite: CipherSuite, body: &[u8]) {
     let (.., early) = secrets_of(suite);
-    let psks = ClientHello::parse(body).unwrap().pre_shared_keys.unwrap();
+    let psks = ClientHello::parse(body).unwrap().pre_shared_keys().unwrap();
     let transcript = Transcript::new(suite.hash());
     let hash = ClientHelloHash::new(transcript, body, psks.truncated_len).unwrap();
     let digest: Digest = hash.full();

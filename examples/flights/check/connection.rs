@@ -215,7 +215,7 @@ fn check_server_hello(message: &[u8], is_retry: bool, resumed: Option<bool>) -> 
 fn check_cookie(hello: &ClientHello<'_>, retry: &[u8]) -> Checked {
     let body = body_of(retry, HandshakeType::SERVER_HELLO)?;
     let retry = ServerHello::parse(body).map_err(|why| why.to_string())?;
-    expect("its echo", &hello.cookie, &retry.cookie)
+    expect("its echo", &hello.cookie(), &retry.cookie)
 }
 
 /// Compares what the library finds in a ClientHello with what is given.
@@ -229,10 +229,10 @@ fn check_fields(hello: &ClientHello<'_>, fields: Fields<'_>) -> Checked {
         None => Ok(()),
     };
     let suites: Vec<u8> = hello.cipher_suites().flat_map(u16::to_be_bytes).collect();
-    bytes("legacy_version", &hello.legacy_version.to_be_bytes())?;
-    bytes("random", hello.random)?;
-    bytes("session_id", hello.legacy_session_id)?;
-    bytes("legacy_cookie", hello.legacy_cookie)?;
+    bytes("legacy_version", &hello.legacy_version().to_be_bytes())?;
+    bytes("random", hello.random())?;
+    bytes("session_id", hello.legacy_session_id())?;
+    bytes("legacy_cookie", hello.legacy_cookie())?;
     bytes("suites", &suites)?;
     if fields.get("ext_order").is_some() {
         let given = fields.list("ext_order")?.iter().map(|code| code.as_u64());
@@ -240,9 +240,9 @@ fn check_fields(hello: &ClientHello<'_>, fields: Fields<'_>) -> Checked {
         expect("ext_order", &ours.collect::<Vec<_>>(), &given.collect())?;
     }
     if let Some(given) = fields.flag("early_data_ext")? {
-        expect("early_data_ext", &hello.early_data, &given)?;
+        expect("early_data_ext", &hello.early_data(), &given)?;
     }
-    let Some(offered) = hello.pre_shared_keys else {
+    let Some(offered) = hello.pre_shared_keys() else {
         return match fields.get("ticket") {
             Some(_) => Err("no pre_shared_key found".into()),
             None => Ok(()),
@@ -276,7 +276,7 @@ fn check_fields(hello: &ClientHello<'_>, fields: Fields<'_>) -> Checked {
 /// Which of the offered identities the fields are about: the one with their ticket.
 fn offered_index(hello: &ClientHello<'_>, fields: Fields<'_>) -> Checked<usize> {
     let ticket = fields.bytes("ticket")?;
-    let index = hello.pre_shared_keys.and_then(|offered| {
+    let index = hello.pre_shared_keys().and_then(|offered| {
         let mut identities = offered.identities();
         identities.position(|offer| Some(offer.identity) == ticket.as_deref())
     });
@@ -341,7 +341,7 @@ impl Schedule<'_> {
         }
         let given = fields.bytes("client_early_traffic_secret")?;
         let logged = match self.is_second {
-            false => self.key_log.early_traffic_secret(self.hello.random),
+            false => self.key_log.early_traffic_secret(self.hello.random()),
             true => None,
         };
         let psk = fields.bytes("psk")?;
@@ -368,7 +368,7 @@ impl Schedule<'_> {
                 .ok_or("early_secret is not as long as the hash")?,
             (None, None) => return Ok(given.or(logged)),
         };
-        let Some(offered) = self.hello.pre_shared_keys else {
+        let Some(offered) = self.hello.pre_shared_keys() else {
             return Err("a PSK is given, but the ClientHello offers none".into());
         };
         let hashed = ClientHelloHash::new(self.transcript()?, self.body, offered.truncated_len)
@@ -378,7 +378,7 @@ impl Schedule<'_> {
         let ours = early.client_early_traffic_secret(DTLS13, &hashed.full());
         let name = "client_early_traffic_secret";
         report.same(&what(name), Ok(given), ours.as_bytes());
-        if self.hello.early_data {
+        if self.hello.early_data() {
             report.same(&what("secret in keylog.txt"), Ok(logged), ours.as_bytes());
         }
         Ok(Some(ours.as_bytes().to_vec()))
@@ -404,7 +404,10 @@ impl Schedule<'_> {
 
         // As an engine does it: from the midstates that a ticket carries.
         let index = offered_index(self.hello, fields)?;
-        let binders = self.hello.pre_shared_keys.map(|offered| offered.binders());
+        let binders = self
+            .hello
+            .pre_shared_keys()
+            .map(|offered| offered.binders());
         let binder = binders.and_then(|mut binders| binders.nth(index));
         let mut midstates = [0; MAX_MIDSTATES_LEN];
         let valid = early

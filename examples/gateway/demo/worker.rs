@@ -90,7 +90,7 @@ pub(crate) fn run(
             let peer = arrival.datagram.peer;
             if let (Some(hello), Some(outcome)) = (&arrival.hello, Outcome::of(&verdict)) {
                 flights += 1;
-                if let Some(tag) = hello.random.first_chunk() {
+                if let Some(tag) = hello.random().first_chunk() {
                     reports.push(peer, *tag, Event::Judged(outcome));
                 }
             }

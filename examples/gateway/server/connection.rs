@@ -81,7 +81,7 @@ impl Connection {
         let arrival = accepted.arrival;
         let hello = accepted.hello()?;
         let path = Path::new(arrival.datagram.peer, arrival.send_limit());
-        let client_id = hello.connection_id.unwrap_or_default();
+        let client_id = hello.connection_id().unwrap_or_default();
         let first_record = record_number_for_answer(arrival.datagram.bytes);
         let mut sender = Sender::new(path, settings.mtu, first_record, client_id);
         let begun = handshake::begin(accepted, settings, random, &mut sender)?;
@@ -99,7 +99,7 @@ impl Connection {
             to_acknowledge: ack::Received::default(),
             deadline: now.saturating_add(settings.handshake_timeout),
             connection_id: accepted.connection_id,
-            hello: (*hello.random, arrival.retried.is_some()),
+            hello: (*hello.random(), arrival.retried.is_some()),
             finished: None,
             latest: RecordNumber::default(),
             held: Held::default(),

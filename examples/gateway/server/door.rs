@@ -222,7 +222,7 @@ impl Reception {
         let Some(hello) = &arrival.hello else { return };
         let peer = arrival.datagram.peer;
         let is_second = arrival.retried.is_some();
-        if let Some(connection) = table.begun_by(peer, hello.random, is_second) {
+        if let Some(connection) = table.begun_by(peer, hello.random(), is_second) {
             let len = arrival.datagram.bytes.len() - arrival.rest.len();
             connection.hello_again(peer, len, now, out);
             return;
@@ -272,7 +272,7 @@ impl Reception {
     ) -> Result<Connection, Failure> {
         let offers_id = arrival
             .hello
-            .is_some_and(|hello| hello.connection_id.is_some());
+            .is_some_and(|hello| hello.connection_id().is_some());
         let mut id = [0; CONNECTION_ID_LEN];
         if offers_id {
             let drawn = SecureRandom::fill(&self.random, &mut id);

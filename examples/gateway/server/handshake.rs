@@ -159,7 +159,7 @@ pub fn begin(
     writer.sender.set_sealer(Level::Application, Some(sealer));
 
     let opener = key_schedule::opener(choice.suite, &traffic.client, HANDSHAKE_EPOCH)?;
-    let modes = hello.psk_modes.unwrap_or_default();
+    let modes = hello.psk_modes().unwrap_or_default();
     Ok(Begun {
         next_message: writer.next_message,
         flight: writer.flight,
@@ -171,7 +171,7 @@ pub fn begin(
             client_finished: key_schedule::finished(&traffic.client),
             master,
             session: Session {
-                server_name: hello.server_name.map(Into::into),
+                server_name: hello.server_name().map(Into::into),
                 alpn: choice.alpn.map(Into::into),
                 authenticated: resumed.map(|resumed| resumed.session.authenticated),
                 wants_tickets: modes.psk_dhe_ke || (modes.psk_ke && settings.psk_ke),

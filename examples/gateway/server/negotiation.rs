@@ -42,7 +42,7 @@ pub fn negotiate<'a>(
     let hello = arrival
         .hello
         .ok_or(Failure(AlertDescription::INTERNAL_ERROR))?;
-    if !hello.offers_dtls13 {
+    if !hello.offers_dtls13() {
         return Err(Failure(AlertDescription::PROTOCOL_VERSION));
     }
     let suite = match resumed {
@@ -102,7 +102,7 @@ fn key_share<'a>(
     is_resumption: bool,
     settings: &Settings,
 ) -> Result<KeyShare<'a>, Failure> {
-    let modes = hello.psk_modes.unwrap_or_default();
+    let modes = hello.psk_modes().unwrap_or_default();
     let psk_ke = is_resumption && modes.psk_ke && settings.psk_ke;
     if is_resumption && !modes.psk_dhe_ke {
         return Ok(KeyShare::NotNeeded);
@@ -138,7 +138,7 @@ fn key_share<'a>(
 
 fn signature_scheme(hello: &ClientHello<'_>, settings: &Settings) -> Result<u16, Failure> {
     let offered = hello
-        .signature_algorithms
+        .signature_algorithms()
         .ok_or(Failure(AlertDescription::MISSING_EXTENSION))?;
     settings
         .identity

@@ -239,7 +239,7 @@ fn trap_30_a_legacy_session_id_is_accepted_and_not_echoed() {
     assert_eq!(
         ClientHello::parse(&client[0])
             .unwrap()
-            .legacy_session_id
+            .legacy_session_id()
             .len(),
         32
     );

@@ -85,7 +85,7 @@ fn hellos(flights: &[Flight]) -> Rc<[Hello]> {
     let hello = |flight: &Flight| {
         let body = client_hello(&flight.bytes).expect("a ClientHello");
         let hello = ClientHello::parse(body).expect("well-formed");
-        let psks = hello.pre_shared_keys.expect("offered");
+        let psks = hello.pre_shared_keys().expect("offered");
         Hello {
             body: body.to_vec(),
             truncated_len: psks.truncated_len,
