@@ -190,6 +190,11 @@ proptest! {
         let ticket = ticket(&mut worker, NOW);
         let flight = first_flight(&ticket, NOW, after(100));
         let genuine = &flight.datagrams[0];
+        // Another client's, so that what is like it is not parsed.
+        let ticket = common::ticket(&mut worker, NOW);
+        let others = first_flight(&ticket, NOW, after(90));
+        let verdict = admit(&mut worker, &others.datagrams[0], after(90));
+        prop_assert_eq!(verdict, Seen::Accept);
         let at = 13 + at.index(genuine.len() - 13);
         let end = genuine.len().min(at + cut);
         let mut changed = genuine.clone();

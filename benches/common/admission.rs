@@ -300,6 +300,10 @@ fn accepting(admit: impl FnOnce() -> usize) -> Duration {
 
 fn rejected(name: &'static str, spoilt: Spoilt) -> Contestant {
     let mut gateway = Gateway::new(0, ROUND);
+    // It has seen clients before.
+    let genuine = gateway.flights(BATCH);
+    let datagrams: Vec<_> = genuine.iter().map(Flight::datagram).collect();
+    assert_eq!(gateway.admit(&datagrams), BATCH);
     let mut flights = gateway.flights(ROUND);
     flights.iter_mut().for_each(|flight| flight.spoil(spoilt));
     Contestant::new(name, ROUND, move || {

@@ -77,6 +77,8 @@ pub struct World {
     accepted: HashSet<usize>,
     /// Cookies, and to whom they were given.
     cookies: HashSet<(Vec<u8>, SocketAddr)>,
+    /// Bytes that may still be sent to who is not verified, if all that was allowed was sent.
+    allowed: HashMap<SocketAddr, usize>,
     registers: Vec<Vec<u8>>,
     random: Seeded,
     ticket_key: [u8; 32],
@@ -134,6 +136,7 @@ impl World {
             by_body: HashMap::new(),
             accepted: HashSet::new(),
             cookies: HashSet::new(),
+            allowed: HashMap::new(),
             registers: Vec::new(),
             random,
             ticket_key,
@@ -433,6 +436,14 @@ impl World {
             let known = self.by_body.get(arrival.hello_body);
             let flight = known.map(|flight| &self.flights[*flight]);
             Self::check_arrival(arrival, flight, &self.cookies);
+            let Datagram { bytes, peer } = arrival.datagram;
+            let allowed = self.allowed.entry(peer).or_default();
+            *allowed += 3 * bytes.len();
+            let is_answered = !matches!(verdict, Verdict::Discard(_) | Verdict::Incomplete);
+            if let (true, Some(limit)) = (is_answered, arrival.send_limit()) {
+                let left = allowed.checked_sub(limit);
+                *allowed = left.expect("more may be sent than three times what came");
+            }
             if let (Verdict::AcceptEarlyData(_) | Verdict::Resume(..), Some(flight)) =
                 (verdict, flight)
             {

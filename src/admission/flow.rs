@@ -7,11 +7,13 @@ use crate::replay::expected_arrival;
 use crate::schedule::wide::Hashed;
 use crate::ticket::Origin;
 use crate::time::UnixMillis;
-use crate::wire::AlertDescription;
+use crate::wire::{AlertDescription, ClientHello};
 
 /// One datagram on its way.
 pub(crate) struct Flow<'w> {
     pub(crate) arrival: Arrival<'w>,
+    /// There was a ClientHello like this one before.
+    pub(super) shape_is_known: bool,
     pub(super) opened: Option<Opened<'w>>,
     pub(crate) decision: Decision,
 }
@@ -55,9 +57,16 @@ impl<'w> Flow<'w> {
                 address_verified: false,
                 retried: None,
             },
+            shape_is_known: false,
             opened: None,
             decision: Decision::Pending,
         }
+    }
+
+    /// The ClientHello of a client whose binder was verified, if it is like none before.
+    pub(crate) fn unlike(&self) -> Option<&ClientHello<'w>> {
+        let hello = self.arrival.hello.as_ref()?;
+        (self.opened.is_some() && !self.shape_is_known).then_some(hello)
     }
 
     /// A ClientHello was found, and nothing is decided yet.

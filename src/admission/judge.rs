@@ -83,14 +83,17 @@ impl<'k> Judge<'_, 'k> {
         scratch: &'w mut Scratch,
         transcript: &'w mut Transcript,
         names: &mut Names<'w>,
-        shapes: &mut Shapes,
+        shapes: &Shapes,
     ) {
         let hello = flow.arrival.hello.insert(ClientHello::EMPTY);
-        if let Err(malformed) = shapes.read(flow.arrival.hello_body, hello) {
-            flow.arrival.hello = None;
-            let why = AbortReason::MalformedClientHello;
-            flow.decision = Decision::Abort(malformed.alert(), why);
-            return;
+        match shapes.read(flow.arrival.hello_body, hello) {
+            Ok(known) => flow.shape_is_known = known,
+            Err(malformed) => {
+                flow.arrival.hello = None;
+                let why = AbortReason::MalformedClientHello;
+                flow.decision = Decision::Abort(malformed.alert(), why);
+                return;
+            }
         }
         if let (Some(cookie), true) = (hello.cookie(), hello.offers_dtls13()) {
             let peer = flow.arrival.datagram.peer;

@@ -142,7 +142,6 @@ impl Worker {
         let (scratches, transcripts) = (&mut self.scratch, &mut self.transcripts);
         scrubbed(|| {
             self.reassembly.begin_batch();
-            self.shapes.begin_batch();
             for (flow, slot) in flows.iter_mut().zip(&mut slots) {
                 let peer = flow.arrival.datagram.peer;
                 let flow_key = || flow_key(&shared.flow_key, peer);
@@ -163,18 +162,14 @@ impl Worker {
                     flow.arrival.hello_body = reassembly.body(*slot);
                 }
                 if flow.is_pending() {
-                    judge.open(
-                        flow,
-                        origin,
-                        scratch,
-                        transcript,
-                        &mut names,
-                        &mut self.shapes,
-                    );
+                    judge.open(flow, origin, scratch, transcript, &mut names, &self.shapes);
                     flow.prefetch(origin, &self.retransmissions);
                 }
             }
             judge.verify(&mut flows);
+            for unlike in flows.iter().filter_map(Flow::unlike) {
+                self.shapes.learn(unlike);
+            }
             for (flow, origin) in flows.iter_mut().zip(&origins) {
                 flow.decision = judge.decide(flow, origin, &mut self.retransmissions);
                 self.counters.count(flow.decision);
@@ -240,4 +235,65 @@ fn flow_key(key: &[u8; 16], peer: SocketAddr) -> u64 {
     let mut hasher = SipHasher24::new_with_key(key);
     peer.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ResumptionSecret;
+    use crate::client::{ClientHelloParams, ClientSession, FirstFlight, Framing};
+    use crate::schedule::CipherSuite;
+    use crate::wire::{HANDSHAKE_HEADER_LEN, PLAINTEXT_HEADER_LEN};
+    use ring::rand::SystemRandom;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    /// A ClientHello in a datagram, with a ticket of the worker or without.
+    fn flight(worker: &mut Worker, offers: bool) -> Vec<u8> {
+        let (suite, mut out) = (CipherSuite::Aes128GcmSha256, [0; 1024]);
+        let session = NewSession {
+            suite,
+            secret: ResumptionSecret::Psk(&[7; 32]),
+            server_name: None,
+            alpn: None,
+            authenticated: NOW,
+            host_data: b"",
+            message_seq: 5,
+        };
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let len = worker.issue(&session, peer, NOW, &mut out).unwrap();
+        let ticket = crate::wire::NewSessionTicket::parse(&out[HANDSHAKE_HEADER_LEN..len]).unwrap();
+        let session = ClientSession::from_psk(&ticket, suite, &[7; 32], None, NOW).unwrap();
+        let hello = ClientHelloParams {
+            supported_groups: &[29],
+            key_shares: &[(29, &[9; 32])],
+            ..ClientHelloParams::new([5; 32])
+        };
+        let mut offer = session.offer(NOW).filter(|_| offers);
+        let flight = FirstFlight::new(&hello, offer.as_mut(), &Framing::default(), &[]);
+        flight.unwrap().datagrams.swap_remove(0)
+    }
+
+    #[test]
+    fn the_shape_of_a_client_hello_is_learnt_from_clients_with_a_valid_binder_only() {
+        let engine = Engine::builder().build(&SystemRandom::new(), NOW).unwrap();
+        let mut worker = engine.worker(0).unwrap();
+        let knows = |worker: &mut Worker, bytes: &[u8]| {
+            let peer = ([127, 0, 0, 1], 5000).into();
+            worker.admit(&[Datagram { bytes, peer }], NOW).unwrap();
+            let body = &bytes[PLAINTEXT_HEADER_LEN + HANDSHAKE_HEADER_LEN..];
+            worker.shapes.knows(body)
+        };
+        let without = flight(&mut worker, false);
+        assert!(!knows(&mut worker, &without));
+        let genuine = flight(&mut worker, true);
+        let [mut bad_binder, mut forged] = [genuine.clone(), genuine.clone()];
+        *bad_binder.last_mut().unwrap() ^= 1;
+        let in_ticket = forged.len() - 60;
+        forged[in_ticket] ^= 1;
+        assert!(!knows(&mut worker, &bad_binder));
+        assert!(!knows(&mut worker, &forged));
+        assert!(knows(&mut worker, &genuine));
+    }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::key_share::KeyShareEntry;
-use super::layout::{Layout, RANDOM_AT, Span};
+use super::layout::{Layout, RANDOM_AT, RANDOM_LEN, Span};
 use super::malformed::Malformed;
 use super::pre_shared_key::{PreSharedKeys, PskModes};
 use super::reader::Reader;
@@ -46,9 +46,20 @@ impl<'a> ClientHello<'a> {
         self.layout.read(body)
     }
 
-    /// The parts of the body at which [`read`](Self::read) does not look.
+    /// The parts of the body at which [`read`](Self::read) does not look, and need not: what is
+    /// found is the same whatever they say. [`Layout::read`] has to keep to that.
     pub(super) fn opaque(&self) -> impl Iterator<Item = Range<usize>> + use<'a> {
-        let body = self.body;
+        let (body, layout) = (self.body, &self.layout);
+        let vectors = [
+            layout.legacy_session_id,
+            layout.legacy_cookie,
+            layout.cipher_suites,
+            layout.server_name,
+            layout.supported_groups,
+            layout.signature_algorithms,
+            layout.cookie,
+            layout.connection_id,
+        ];
         let part = move |part| Span::of(part, body).range();
         let shares = self.key_shares().map(move |share| part(share.key_exchange));
         let offered = self.pre_shared_keys();
@@ -58,7 +69,8 @@ impl<'a> ClientHello<'a> {
             let identities = identities.map(|identity| identity.start..identity.end + 4);
             identities.chain(offered.binders().map(part))
         });
-        std::iter::once(part(self.random()))
+        std::iter::once(RANDOM_AT..RANDOM_AT + RANDOM_LEN)
+            .chain(vectors.map(Span::range))
             .chain(shares)
             .chain(psks)
     }
@@ -78,9 +90,9 @@ impl<'a> ClientHello<'a> {
 
     /// The client's random bytes.
     #[must_use]
-    pub fn random(&self) -> &'a [u8; 32] {
+    pub fn random(&self) -> &'a [u8; RANDOM_LEN] {
         let behind_version = self.body.get(RANDOM_AT..).unwrap_or_default();
-        behind_version.first_chunk().unwrap_or(&[0; 32])
+        behind_version.first_chunk().unwrap_or(&[0; RANDOM_LEN])
     }
 
     /// Means nothing in DTLS 1.3; some clients fill it. The server does not echo it.
@@ -190,7 +202,7 @@ pub(super) mod tests {
     use crate::wire::AlertDescription;
     use proptest::prelude::*;
 
-    fn vec16(content: &[u8]) -> Vec<u8> {
+    pub(in crate::wire) fn vec16(content: &[u8]) -> Vec<u8> {
         [&(content.len() as u16).to_be_bytes(), content].concat()
     }
 
@@ -200,9 +212,9 @@ pub(super) mod tests {
 
     /// The parts of a ClientHello that the tests vary.
     pub(in crate::wire) struct Hello {
-        session_id: Vec<u8>,
-        cookie: Vec<u8>,
-        compression: Vec<u8>,
+        pub(in crate::wire) session_id: Vec<u8>,
+        pub(in crate::wire) cookie: Vec<u8>,
+        pub(in crate::wire) compression: Vec<u8>,
         pub(in crate::wire) extensions: Vec<Vec<u8>>,
     }
 

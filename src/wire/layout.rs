@@ -12,6 +12,7 @@ use super::vectors::{codes, each, in_range, only_vec8, only_vec16, u16s};
 
 /// Behind the version.
 pub(super) const RANDOM_AT: usize = 2;
+pub(super) const RANDOM_LEN: usize = 32;
 
 /// Where in a body what lies, and what was found there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub(super) struct Span {
 impl Span {
     const NONE: Self = Self { begin: 0, len: 0 };
 
-    /// Where `part` lies in `body`, of which it was taken.
+    /// Where `part` lies in `body`, of which it was taken. What a vector can hold does not reach 2^32.
     #[inline]
     pub(super) fn of(part: &[u8], body: &[u8]) -> Self {
         Self {
@@ -54,19 +55,22 @@ impl Span {
         }
     }
 
+    #[inline]
     pub(super) fn range(self) -> Range<usize> {
-        self.begin as usize..self.begin.wrapping_add(self.len) as usize
+        let begin = self.begin as usize;
+        begin..begin.wrapping_add(self.len as usize)
     }
 
+    #[inline]
     fn is_there(self) -> bool {
         self.begin > 0
     }
 
     #[inline]
     pub(super) fn in_body(self, body: &[u8]) -> Option<&[u8]> {
-        match self.begin as usize {
-            0 => None,
-            begin => body.get(begin..begin.wrapping_add(self.len as usize)),
+        match self.is_there() {
+            true => body.get(self.range()),
+            false => None,
         }
     }
 }
@@ -93,10 +97,13 @@ impl Layout {
     };
 
     /// Reads `body` to where this one is, which is [`EMPTY`](Self::EMPTY).
+    ///
+    /// It looks at nothing that [`ClientHello::opaque`](super::ClientHello::opaque) names: where a
+    /// shape is known, it is not asked.
     pub(super) fn read(&mut self, body: &[u8]) -> Result<(), Malformed> {
         let span = |part| Span::of(part, body);
         let mut reader = Reader::new(body);
-        reader.take(RANDOM_AT + 32)?;
+        reader.take(RANDOM_AT + RANDOM_LEN)?;
         self.legacy_session_id = span(in_range(reader.vec8()?, 0, 32)?);
         let legacy_cookie = reader.vec8()?;
         self.legacy_cookie = span(legacy_cookie);

@@ -2,8 +2,9 @@
 //!
 //! A datagram holds [`records`], a handshake record holds [`fragments`] of messages, and a message
 //! that is whole, or was made whole by a [`Reassembly`], is a [`ClientHello`]. Nothing here copies
-//! or allocates except the reassembly, which takes all its memory when it is built. Any bytes give
-//! a view or a reason ([`Malformed`]); secrets and authentication are other rooms' matter.
+//! or allocates except the reassembly and the known shapes of ClientHellos, which take all their
+//! memory when they are built. Any bytes give a view or a reason ([`Malformed`]); secrets and
+//! authentication are other rooms' matter.
 
 mod alert;
 mod client_hello;

@@ -1,8 +1,9 @@
 //! ClientHellos that are like one that came before.
 //!
 //! The clients of a gateway are mostly of few kinds, and two ClientHellos of one kind differ in
-//! nothing but what is opaque to whoever reads them: random bytes, public keys, tickets and binders.
-//! So where all else is the same, byte by byte, everything lies where it lay then.
+//! nothing but what is [opaque](ClientHello::opaque) to whoever reads them: random bytes, names,
+//! public keys, tickets and their ages, binders. So where all else is the same, byte by byte,
+//! everything lies where it lay then.
 
 use super::client_hello::ClientHello;
 use super::layout::Layout;
@@ -11,20 +12,23 @@ use super::malformed::Malformed;
 /// Bytes that are compared together.
 const BLOCK: usize = 64;
 
-/// A ClientHello in which more blocks than this are to be compared is read every time,
+/// No shape has more blocks than this.
 const BLOCKS_MAX: usize = 8;
 
-/// and so is a longer one.
+/// No shape is longer.
 const LEN_MAX: usize = 2048;
 
 /// How many shapes are known: of those whose lengths agree modulo this, one.
 const SHAPES: usize = 8;
 
+/// Of so many that are like none, one is learnt: to learn takes as long as to parse some others.
+const PATIENCE: u32 = 32;
+
 /// The shapes of ClientHellos that came before.
 pub(crate) struct Shapes {
     known: Box<[Shape; SHAPES]>,
-    /// No other one is learnt in this batch.
-    learnt: bool,
+    /// How many came that are like none.
+    unlike: u32,
 }
 
 /// What ClientHellos have in common.
@@ -41,9 +45,10 @@ struct Shape {
 #[derive(Clone, Copy)]
 #[repr(align(16))]
 struct Block {
-    bytes: [u8; BLOCK],
-    /// Ones where they must not differ.
+    /// Ones where they are not opaque.
     mask: [u8; BLOCK],
+    /// What is there; zeros elsewhere.
+    bytes: [u8; BLOCK],
     begin: usize,
 }
 
@@ -51,38 +56,44 @@ impl Shapes {
     pub(crate) fn new() -> Self {
         Self {
             known: Box::new([Shape::NONE; SHAPES]),
-            learnt: false,
+            unlike: 0,
         }
     }
 
-    /// From now on one may be learnt again: ClientHellos of ever other shapes cost no more than that.
-    pub(crate) fn begin_batch(&mut self) {
-        self.learnt = false;
-    }
-
-    /// As [`ClientHello::read`], at once if the shape is known.
+    /// As [`ClientHello::read`], at once if the shape is known. Returns whether it is.
     #[inline]
     pub(crate) fn read<'a>(
-        &mut self,
+        &self,
         body: &'a [u8],
         hello: &mut ClientHello<'a>,
-    ) -> Result<(), Malformed> {
-        let shape = &mut self.known[body.len() % SHAPES];
+    ) -> Result<bool, Malformed> {
+        let shape = &self.known[body.len() % SHAPES];
         if shape.fits(body) {
             *hello = ClientHello {
                 body,
                 layout: shape.layout,
             };
-            return Ok(());
+            return Ok(true);
         }
         hello.read(body)?;
-        if !self.learnt {
-            self.learnt = true;
-            if let Some(learnt) = Shape::of(hello) {
-                *shape = learnt;
-            }
+        Ok(false)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn knows(&self, body: &[u8]) -> bool {
+        self.known[body.len() % SHAPES].fits(body)
+    }
+
+    /// A client has sent this, and its shape was not known. To be said of no other peer: its shape
+    /// may displace another.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn learn(&mut self, hello: &ClientHello<'_>) {
+        let is_next = self.unlike.is_multiple_of(PATIENCE);
+        self.unlike = self.unlike.wrapping_add(1);
+        if is_next && let Some(shape) = Shape::of(hello) {
+            self.known[hello.body.len() % SHAPES] = shape;
         }
-        Ok(())
     }
 }
 
@@ -92,8 +103,8 @@ impl Shape {
         len: usize::MAX,
         layout: Layout::EMPTY,
         blocks: [Block {
-            bytes: [0; BLOCK],
             mask: [0; BLOCK],
+            bytes: [0; BLOCK],
             begin: 0,
         }; BLOCKS_MAX],
         used: 0,
@@ -105,8 +116,7 @@ impl Shape {
         body.len() == self.len && blocks.all(|block| block.is_in(body))
     }
 
-    /// `None` if it is too long.
-    #[cold]
+    /// `None` if it is shorter than a block, too long, or of too many blocks.
     fn of(hello: &ClientHello<'_>) -> Option<Self> {
         let body = hello.body;
         let mut mask = [0xff; LEN_MAX];
@@ -122,11 +132,13 @@ impl Shape {
         let mut end = 0;
         while let Some(next) = mask[end..].iter().position(|&ones| ones != 0) {
             let begin = (end + next).min(body.len().checked_sub(BLOCK)?);
-            *shape.blocks.get_mut(shape.used)? = Block {
-                bytes: *body[begin..].first_chunk()?,
-                mask: *mask[begin..].first_chunk()?,
-                begin,
-            };
+            let mask: [u8; BLOCK] = *mask[begin..].first_chunk()?;
+            let mut bytes = *body[begin..].first_chunk()?;
+            bytes
+                .iter_mut()
+                .zip(mask)
+                .for_each(|(byte, ones)| *byte &= ones);
+            *shape.blocks.get_mut(shape.used)? = Block { mask, bytes, begin };
             shape.used += 1;
             end = begin + BLOCK;
         }
@@ -144,8 +156,8 @@ impl Block {
             return false;
         };
         let mut differ = 0;
-        for ((byte, known), mask) in there.iter().zip(&self.bytes).zip(&self.mask) {
-            differ |= (byte ^ known) & mask;
+        for ((byte, mask), known) in there.iter().zip(&self.mask).zip(&self.bytes) {
+            differ |= (byte & mask) ^ known;
         }
         differ == 0
     }
@@ -154,76 +166,136 @@ impl Block {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::client_hello::tests::{Hello, extension, psk};
+    use super::super::client_hello::tests::{Hello, extension, psk, vec16};
     use super::*;
     use proptest::prelude::*;
 
     /// Reads a ClientHello, which must give what parsing gives. Returns whether its shape was known.
-    fn read(shapes: &mut Shapes, body: &[u8]) -> bool {
-        let known = shapes.known[body.len() % SHAPES].fits(body);
+    fn read(shapes: &Shapes, body: &[u8]) -> bool {
         let mut hello = ClientHello::EMPTY;
-        let read = shapes.read(body, &mut hello).map(|()| hello);
-        assert_eq!(read, ClientHello::parse(body));
-        known
+        let known = shapes.read(body, &mut hello);
+        assert_eq!(known.map(|_| hello), ClientHello::parse(body));
+        known == Ok(true)
     }
 
-    /// Reads the first of a batch.
-    fn read_first(shapes: &mut Shapes, body: &[u8]) -> bool {
-        shapes.begin_batch();
-        read(shapes, body)
+    /// Learns the shape if it can be learnt.
+    fn learn(shapes: &mut Shapes, body: &[u8]) {
+        if let Ok(hello) = ClientHello::parse(body) {
+            shapes.unlike = 0;
+            shapes.learn(&hello);
+        }
     }
 
     /// A resumption with tickets and binders of these lengths.
-    fn resumption(tickets: &[usize], binders: &[u8]) -> Vec<u8> {
+    fn resumption(tickets: &[usize], binders: &[u8]) -> Hello {
         let tickets: Vec<_> = tickets.iter().map(|len| vec![7; *len]).collect();
         let identities: Vec<_> = tickets.iter().map(Vec::as_slice).collect();
         let mut hello = Hello::resumption().without(41);
         hello.extensions.push(psk(&identities, binders));
-        hello.body()
+        hello
+    }
+
+    fn without_extensions() -> Vec<u8> {
+        let hello = Hello {
+            session_id: vec![5; 32],
+            ..Hello::resumption()
+        };
+        let mut body = hello.body();
+        body.truncate(body.len() - 2 - hello.extensions.concat().len());
+        body
     }
 
     #[test]
     fn a_client_hello_that_differs_in_opaque_bytes_alone_is_known() {
-        for body in [
-            resumption(&[220], &[32]),
-            resumption(&[100, 90], &[32, 48]),
-            Hello::resumption().without(41).body(),
+        /// Random bytes, suites, server name, groups, signature algorithms, connection ID, key share.
+        const OPAQUE: usize = 32 + 4 + 15 + 2 + 2 + 3 + 32;
+        let shares = [vec16(&[9; 65]), vec16(&[1])].map(|key| [&[0, 23][..], &key].concat());
+        let two_shares = extension(51, &vec16(&shares.concat()));
+        let cookie = extension(44, &vec16(&[6; 50]));
+        let older = Hello {
+            cookie: vec![8; 20],
+            ..Hello::resumption().without(43).without(41)
+        };
+        let with_session_id = Hello {
+            session_id: vec![5; 32],
+            ..resumption(&[100], &[32]).with(cookie)
+        };
+        let grease = extension(0x7a7a, &[1]);
+        for (body, opaque) in [
+            (resumption(&[220], &[32]).body(), OPAQUE + 224 + 32),
+            (
+                resumption(&[100, 1], &[32, 48]).body(),
+                OPAQUE + 104 + 5 + 32 + 48,
+            ),
+            (
+                resumption(&[9], &[255]).without(51).with(two_shares).body(),
+                OPAQUE - 32 + 66 + 13 + 255,
+            ),
+            (with_session_id.body(), OPAQUE + 32 + 50 + 104 + 32),
+            (
+                resumption(&[9], &[32]).with(grease).body(),
+                OPAQUE + 13 + 32,
+            ),
+            (Hello::resumption().without(41).body(), OPAQUE),
+            (older.body(), OPAQUE + 20),
+            (without_extensions(), 32 + 32 + 4),
         ] {
             let mut shapes = Shapes::new();
-            assert!(!read_first(&mut shapes, &body));
-            let hello = ClientHello::parse(&body).unwrap();
-            for at in 0..body.len() {
-                for bits in [1, 0x80, 0xff] {
-                    let mut changed = body.clone();
-                    changed[at] ^= bits;
-                    let is_opaque = hello.opaque().any(|opaque| opaque.contains(&at));
-                    assert_eq!(read(&mut shapes, &changed), is_opaque, "{at}");
-                }
+            assert!(!read(&shapes, &body));
+            learn(&mut shapes, &body);
+            assert!(read(&shapes, &body));
+            let with = |at: usize, bits| {
+                let mut changed = body.clone();
+                changed[at] ^= bits;
+                changed
+            };
+            let known = |at: &usize| [1, 0x80, 0xff].map(|bits| read(&shapes, &with(*at, bits)));
+            let (opaque_ones, others): (Vec<_>, Vec<_>) =
+                (0..body.len()).partition(|at| known(at) == [true; 3]);
+            assert_eq!(opaque_ones.len(), opaque);
+            assert!(others.iter().all(|at| known(at) == [false; 3]));
+            // Of other lengths, also of those that are looked for in the same place.
+            for len in 0..body.len() {
+                assert!(!read(&shapes, &body[..len]));
             }
-            assert!(read(&mut shapes, &body));
+            for more in 1..3 * SHAPES {
+                assert!(!read(&shapes, &[&body[..], &vec![0; more]].concat()));
+            }
         }
     }
 
     #[test]
-    fn in_each_batch_one_shape_is_learnt() {
-        let [first, second] = [100, 101].map(|len| resumption(&[len], &[32]));
+    fn of_many_that_are_unlike_few_are_learnt() {
+        let bodies: Vec<_> = (0..2 * PATIENCE as usize)
+            .map(|len| resumption(&[100 + len], &[32]).body())
+            .collect();
         let mut shapes = Shapes::new();
-        assert!(!read_first(&mut shapes, &first));
-        assert!(!read(&mut shapes, &second));
-        assert!(read(&mut shapes, &first));
-        assert!(!read(&mut shapes, &second));
-        assert!(!read_first(&mut shapes, &second));
-        assert!(read(&mut shapes, &second));
-        assert!(read(&mut shapes, &first));
+        for (at, body) in bodies.iter().enumerate() {
+            shapes.learn(&ClientHello::parse(body).unwrap());
+            assert_eq!(read(&shapes, body), at % PATIENCE as usize == 0);
+        }
     }
 
     #[test]
-    fn what_cannot_be_learnt_is_read_every_time_and_displaces_nothing() {
-        let short = resumption(&[100], &[32]);
+    fn a_shape_gives_way_to_one_of_the_same_place_and_to_no_other() {
+        let of_ticket = |len| resumption(&[len], &[32]).body();
         let mut shapes = Shapes::new();
-        read_first(&mut shapes, &short);
+        for len in 100..100 + SHAPES {
+            learn(&mut shapes, &of_ticket(len));
+        }
+        assert!((100..100 + SHAPES).all(|len| read(&shapes, &of_ticket(len))));
+        learn(&mut shapes, &of_ticket(100 + SHAPES));
+        assert!((101..=100 + SHAPES).all(|len| read(&shapes, &of_ticket(len))));
+        assert!(!read(&shapes, &of_ticket(100)));
+    }
+
+    #[test]
+    fn what_cannot_be_learnt_displaces_nothing() {
+        let short = resumption(&[100], &[32]).body();
+        let mut shapes = Shapes::new();
+        learn(&mut shapes, &short);
         // Too many bytes, and too many that are not opaque, of lengths that fall together with its.
-        let long = resumption(&[100 + LEN_MAX], &[32]);
+        let long = resumption(&[100 + LEN_MAX], &[32]).body();
         let of_others = |len| {
             let unknown = extension(0xff00, &vec![1; len]);
             Hello::resumption().without(41).with(unknown).body()
@@ -232,47 +304,72 @@ mod tests {
         let more = (SHAPES + short.len() % SHAPES - of_others(most).len() % SHAPES) % SHAPES;
         for body in [long, of_others(most + more)] {
             assert_eq!(body.len() % SHAPES, short.len() % SHAPES);
-            for _ in 0..2 {
-                assert!(!read_first(&mut shapes, &body));
+            learn(&mut shapes, &body);
+            assert!(!read(&shapes, &body));
+        }
+        assert!(read(&shapes, &short));
+    }
+
+    /// What may be done to a ClientHello on its way.
+    #[derive(Clone, Debug)]
+    enum Change {
+        Set(prop::sample::Index, u8),
+        Swap(prop::sample::Index, prop::sample::Index),
+        Cut(prop::sample::Index),
+        Append(Vec<u8>),
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let index = any::<prop::sample::Index>;
+        prop_oneof![
+            4 => (index(), any::<u8>()).prop_map(|(at, to)| Change::Set(at, to)),
+            2 => (index(), index()).prop_map(|(a, b)| Change::Swap(a, b)),
+            1 => index().prop_map(Change::Cut),
+            1 => prop::collection::vec(any::<u8>(), 0..17).prop_map(Change::Append),
+        ]
+    }
+
+    fn changed(mut body: Vec<u8>, changes: &[Change]) -> Vec<u8> {
+        for change in changes {
+            match change {
+                Change::Append(bytes) => body.extend(bytes),
+                _ if body.is_empty() => {}
+                Change::Set(at, to) => {
+                    let at = at.index(body.len());
+                    body[at] = *to;
+                }
+                Change::Swap(a, b) => {
+                    let (a, b) = (a.index(body.len()), b.index(body.len()));
+                    body.swap(a, b);
+                }
+                Change::Cut(at) => body.truncate(at.index(body.len())),
             }
         }
-        assert!(read(&mut shapes, &short));
+        body
     }
 
     proptest! {
-        /// Whatever came before.
         #[test]
-        fn all_are_read_as_they_are_parsed(
+        fn all_are_read_as_they_are_parsed_whatever_came_before(
             hellos in prop::collection::vec(
                 (
-                    prop::collection::vec(1_usize..70, 1..4),
-                    prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+                    // Few, so that lengths meet that are made up of others.
+                    prop::collection::vec(1_usize..4, 1..4),
+                    prop::collection::vec(change(), 0..4),
                     any::<bool>(),
                 ),
                 1..40,
             ),
         ) {
             let mut shapes = Shapes::new();
-            for (tickets, changes, first) in hellos {
-                let mut body = resumption(&tickets, &vec![32; tickets.len()]);
-                for (at, to) in changes {
-                    let at = at.index(body.len());
-                    body[at] = to;
+            for (tickets, changes, is_clients) in hellos {
+                let body = resumption(&tickets, &vec![32; tickets.len()]).body();
+                let body = changed(body, &changes);
+                read(&shapes, &body);
+                if is_clients {
+                    learn(&mut shapes, &body);
+                    read(&shapes, &body);
                 }
-                if first {
-                    shapes.begin_batch();
-                }
-                read(&mut shapes, &body);
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_read_as_they_are_parsed(
-            bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 1..9),
-        ) {
-            let mut shapes = Shapes::new();
-            for body in bodies {
-                read_first(&mut shapes, &body);
             }
         }
     }
