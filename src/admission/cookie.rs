@@ -17,7 +17,7 @@ const HEAD: usize = 8 + 8 + 2 + 2;
 const MAC: usize = 16;
 const COOKIE_MAX: usize = HEAD + 48 + MAC;
 
-/// The longest HelloRetryRequest that [`write`] writes.
+/// The longest HelloRetryRequest that [`write()`] writes.
 const HELLO_RETRY_REQUEST_MAX: usize = 192;
 
 /// Writes the body of a HelloRetryRequest that asks `peer` for a cookie, and for a key share of
@@ -75,9 +75,9 @@ pub(crate) fn verify<'a>(
 }
 
 impl Retried<'_> {
-    /// The transcript of the first ClientHello and of the HelloRetryRequest, which is written
-    /// again. There is one for every cookie that was [written](write) here.
-    pub(super) fn transcript(&self) -> Option<Transcript> {
+    /// Begins a transcript with the first ClientHello and the HelloRetryRequest, which is written
+    /// again. There is one for every cookie that was [written](write()) here.
+    pub(super) fn begin(&self, transcript: &mut Transcript) -> Option<()> {
         let hash = self.suite.hash();
         let client_hello = self.cookie.get(HEAD..self.cookie.len().checked_sub(MAC)?)?;
         let client_hello = Digest::from_bytes(hash, client_hello)?;
@@ -85,11 +85,8 @@ impl Retried<'_> {
         let message_len = hello_retry_request(self.suite, self.group, self.cookie)
             .write(&mut message)
             .ok()?;
-        Some(Transcript::after_hello_retry_request(
-            &client_hello,
-            hash,
-            message.get(..message_len)?,
-        ))
+        transcript.begin_after(&client_hello, hash, message.get(..message_len)?);
+        Some(())
     }
 }
 

@@ -158,7 +158,8 @@ impl<'k> Judge<'_, 'k> {
         let body_len = arrival.hello_body.len();
         match retried {
             Some(retried) => {
-                *transcript = retried.transcript().ok_or(NoResumption::NoPreSharedKey)?;
+                let begun = retried.begin(transcript);
+                begun.ok_or(NoResumption::NoPreSharedKey)?;
                 transcript.add_header(HandshakeType::CLIENT_HELLO, body_len);
             }
             None => transcript.begin(suite.hash(), HandshakeType::CLIENT_HELLO, body_len),

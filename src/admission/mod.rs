@@ -111,10 +111,10 @@ impl Arrival<'_> {
     /// HelloRetryRequest selected before.
     #[must_use]
     pub fn transcript(&self, hash: HashAlgorithm) -> Option<Transcript> {
-        let mut transcript = match &self.retried {
-            Some(retried) => retried.transcript()?,
-            None => Transcript::new(hash),
-        };
+        let mut transcript = Transcript::new(hash);
+        if let Some(retried) = &self.retried {
+            retried.begin(&mut transcript)?;
+        }
         if transcript.hash() != hash {
             return None;
         }

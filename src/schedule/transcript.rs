@@ -40,9 +40,23 @@ impl Transcript {
         hello_retry_request: &[u8],
     ) -> Self {
         let mut transcript = Self::new(hash);
-        transcript.add(HandshakeType::MESSAGE_HASH, client_hello1.as_bytes());
-        transcript.add(HandshakeType::SERVER_HELLO, hello_retry_request);
+        transcript.begin_after(client_hello1, hash, hello_retry_request);
         transcript
+    }
+
+    /// Forgets all messages and begins as
+    /// [`after_hello_retry_request`](Self::after_hello_retry_request) does. Where it is: a transcript
+    /// that is moved takes along what lay behind it.
+    pub(crate) fn begin_after(
+        &mut self,
+        client_hello1: &Digest,
+        hash: HashAlgorithm,
+        hello_retry_request: &[u8],
+    ) {
+        let client_hello1 = client_hello1.as_bytes();
+        self.begin(hash, HandshakeType::MESSAGE_HASH, client_hello1.len());
+        self.update(client_hello1);
+        self.add(HandshakeType::SERVER_HELLO, hello_retry_request);
     }
 
     /// Adds the whole message of type `msg_type` with `body`, less than 2^24 bytes.
