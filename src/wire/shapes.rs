@@ -167,6 +167,7 @@ impl Block {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::client_hello::tests::{Hello, extension, psk, vec16};
+    use super::super::{HANDSHAKE_HEADER_LEN, PLAINTEXT_HEADER_LEN};
     use super::*;
     use proptest::prelude::*;
 
@@ -261,6 +262,28 @@ mod tests {
             for more in 1..3 * SHAPES {
                 assert!(!read(&shapes, &[&body[..], &vec![0; more]].concat()));
             }
+        }
+    }
+
+    #[test]
+    fn the_resumptions_of_a_real_client_are_alike() {
+        for datagrams in [
+            include_str!("../../tests/flights/wolfssl_aes128_x25519/dgrams.txt"),
+            include_str!("../../tests/flights/wolfssl_aes256_p256/dgrams.txt"),
+            include_str!("../../tests/flights/wolfssl_chacha_x25519/dgrams.txt"),
+        ] {
+            let [first, second] = ["conn1 000 > ", "conn2 000 > "].map(|begin| {
+                let mut lines = datagrams.lines();
+                let sent = lines.find_map(|line| line.strip_prefix(begin)).unwrap();
+                let (_, digits) = sent.split_once(' ').unwrap();
+                let pairs = digits.as_bytes().as_chunks::<2>().0.iter();
+                let byte = |pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+                let bytes: Vec<_> = pairs.map(|pair| byte(pair)).collect();
+                bytes[PLAINTEXT_HEADER_LEN + HANDSHAKE_HEADER_LEN..].to_vec()
+            });
+            let mut shapes = Shapes::new();
+            learn(&mut shapes, &first);
+            assert!(read(&shapes, &second));
         }
     }
 
