@@ -12,7 +12,7 @@ use crate::wire::{AlertDescription, ClientHello};
 /// One datagram on its way.
 pub(crate) struct Flow<'w> {
     pub(crate) arrival: Arrival<'w>,
-    /// There was a ClientHello like this one before.
+    /// Its ClientHello has a known shape.
     pub(super) shape_is_known: bool,
     pub(super) opened: Option<Opened<'w>>,
     pub(crate) decision: Decision,
@@ -63,7 +63,8 @@ impl<'w> Flow<'w> {
         }
     }
 
-    /// The ClientHello of a client whose binder was verified, if it is like none before.
+    /// The ClientHello of a client whose binder was verified, if its shape was not known. To be asked
+    /// behind [`Judge::verify`](super::Judge::verify).
     pub(crate) fn unlike(&self) -> Option<&ClientHello<'w>> {
         let hello = self.arrival.hello.as_ref()?;
         (self.opened.is_some() && !self.shape_is_known).then_some(hello)

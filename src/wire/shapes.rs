@@ -27,7 +27,7 @@ const PATIENCE: u32 = 32;
 /// The shapes of ClientHellos that came before.
 pub(crate) struct Shapes {
     known: Box<[Shape; SHAPES]>,
-    /// How many came that are like none.
+    /// How many with a valid binder came whose shape was not known.
     unlike: u32,
 }
 
@@ -84,8 +84,8 @@ impl Shapes {
         self.known[body.len() % SHAPES].fits(body)
     }
 
-    /// A client has sent this, and its shape was not known. To be said of no other peer: its shape
-    /// may displace another.
+    /// The binder of this was verified, and its shape was not known. To be said of no other: its
+    /// shape may displace another.
     #[cold]
     #[inline(never)]
     pub(crate) fn learn(&mut self, hello: &ClientHello<'_>) {

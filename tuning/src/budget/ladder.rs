@@ -103,6 +103,9 @@ pub(super) fn ours(mut gateway: Gateway) -> Vec<Contestant> {
 
 fn spoilt(what: Spoilt, answer: fn(&Verdict<'_>) -> bool) -> Contestant {
     let mut gateway = Gateway::new(0, ROUND);
+    // It has seen clients before.
+    let genuine = gateway.flights(BATCH);
+    gateway.admit(&datagrams(&genuine));
     let mut flights = gateway.flights(ROUND);
     flights.iter_mut().for_each(|flight| flight.spoil(what));
     Contestant::new("spoilt", ROUND, move || {
