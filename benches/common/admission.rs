@@ -91,6 +91,15 @@ impl Gateway {
         gateway
     }
 
+    /// One that has accepted a batch, and so knows the shape of its clients' ClientHellos.
+    pub fn that_knows_clients() -> Self {
+        let mut gateway = Self::new(0, ROUND);
+        let flights = gateway.flights(BATCH);
+        let datagrams: Vec<_> = flights.iter().map(Flight::datagram).collect();
+        assert_eq!(gateway.admit(&datagrams), BATCH);
+        gateway
+    }
+
     /// The gateway of `lane`.
     pub fn of(engine: &Engine, lane: usize) -> Self {
         Self {
@@ -299,11 +308,7 @@ fn accepting(admit: impl FnOnce() -> usize) -> Duration {
 }
 
 fn rejected(name: &'static str, spoilt: Spoilt) -> Contestant {
-    let mut gateway = Gateway::new(0, ROUND);
-    // It has seen clients before.
-    let genuine = gateway.flights(BATCH);
-    let datagrams: Vec<_> = genuine.iter().map(Flight::datagram).collect();
-    assert_eq!(gateway.admit(&datagrams), BATCH);
+    let mut gateway = Gateway::that_knows_clients();
     let mut flights = gateway.flights(ROUND);
     flights.iter_mut().for_each(|flight| flight.spoil(spoilt));
     Contestant::new(name, ROUND, move || {

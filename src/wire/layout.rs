@@ -105,8 +105,7 @@ impl Layout {
         let mut reader = Reader::new(body);
         reader.take(RANDOM_AT + RANDOM_LEN)?;
         self.legacy_session_id = span(in_range(reader.vec8()?, 0, 32)?);
-        let legacy_cookie = reader.vec8()?;
-        self.legacy_cookie = span(legacy_cookie);
+        self.legacy_cookie = span(reader.vec8()?);
         self.cipher_suites = span(codes(reader.vec16()?)?);
         let compression_methods = in_range(reader.vec8()?, 1, 255)?;
         // Before TLS 1.3 a ClientHello could end here.

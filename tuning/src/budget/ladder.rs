@@ -102,10 +102,7 @@ pub(super) fn ours(mut gateway: Gateway) -> Vec<Contestant> {
 }
 
 fn spoilt(what: Spoilt, answer: fn(&Verdict<'_>) -> bool) -> Contestant {
-    let mut gateway = Gateway::new(0, ROUND);
-    // It has seen clients before.
-    let genuine = gateway.flights(BATCH);
-    gateway.admit(&datagrams(&genuine));
+    let mut gateway = Gateway::that_knows_clients();
     let mut flights = gateway.flights(ROUND);
     flights.iter_mut().for_each(|flight| flight.spoil(what));
     Contestant::new("spoilt", ROUND, move || {
